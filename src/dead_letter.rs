@@ -1,0 +1,86 @@
+//! What is kept of something that is no event, or that lost a conflict, or that a store refused.
+
+use crate::digest::Sha256;
+use crate::event::{Code, Kind, Rejection};
+use crate::key;
+use crate::store::Object;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+
+/// A dead letter: the untouched bytes and why they are here. The same body again is the same dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Code and sentence.
+    pub rejection: Rejection,
+    /// Where the message came from.
+    pub source: String,
+    /// The kind, where it is known.
+    pub kind: Option<Kind>,
+    /// When this worker saw it.
+    pub first_seen: DateTime<Utc>,
+    /// How often it had been delivered.
+    pub deliveries: u32,
+    /// The bytes; the beginning of them where `full_bytes` is more.
+    pub body: Bytes,
+    /// The length of all of it.
+    pub full_bytes: u64,
+    /// SHA-256 of all of it: its identity.
+    pub sha256: Sha256,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Content<'a> {
+    code: &'static str,
+    reason: &'a str,
+    source: &'a str,
+    kind: Option<&'static str>,
+    first_seen: String,
+    deliveries: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    full_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+}
+
+impl DeadLetter {
+    /// Its code.
+    pub fn code(&self) -> Code {
+        self.rejection.code
+    }
+
+    /// The key of its object.
+    pub fn key(&self) -> String {
+        key::dead_letter(self.sha256)
+    }
+
+    /// `2026-01-31T23:59:59.123Z`.
+    pub fn first_seen(&self) -> String {
+        self.first_seen.to_rfc3339_opts(SecondsFormat::Millis, true)
+    }
+
+    /// Its object: `{code, reason, source, kind, firstSeen, deliveries, body | bodyBase64}`, the body as text where it
+    /// is UTF-8, and `fullBytes` where only the beginning was kept.
+    pub fn object(&self) -> Object {
+        let text = simdutf8::basic::from_utf8(&self.body).ok();
+        let content = Content {
+            code: self.code().as_str(),
+            reason: &self.rejection.reason,
+            source: &self.source,
+            kind: self.kind.map(Kind::as_str),
+            first_seen: self.first_seen(),
+            deliveries: self.deliveries,
+            full_bytes: (self.full_bytes != self.body.len() as u64).then_some(self.full_bytes),
+            body: text,
+            body_base64: text.is_none().then(|| STANDARD.encode(&self.body)),
+        };
+        // Strings, numbers and options cannot fail to serialize.
+        let body = Bytes::from(serde_json::to_vec(&content).unwrap_or_default());
+        Object { key: self.key(), sha256: Sha256::of(&body), body, metadata: Vec::new() }
+    }
+}

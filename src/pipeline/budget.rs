@@ -1,0 +1,175 @@
+//! The bound on what is held: messages and bytes.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// What each message counts beyond its body: receipts, parsed facts, bookkeeping.
+pub const MESSAGE_OVERHEAD: usize = 1024;
+
+/// Bounds the messages that are held by count and by bytes (body + 1 KiB each). Cheap to clone; clones share the bound.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    max: Room,
+    held: Mutex<Held>,
+    freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    messages: usize,
+    bytes: usize,
+    next_id: u64,
+    since: BTreeSet<(Instant, u64)>,
+}
+
+/// How much may still be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Messages.
+    pub messages: usize,
+    /// Bytes, counted as [`weight`].
+    pub bytes: usize,
+    /// Nothing is held: a single message may exceed `bytes`, so that it is not stuck for ever.
+    pub idle: bool,
+}
+
+impl Room {
+    /// Takes a message with this body length off the room; `false`, and nothing taken, where it does not fit.
+    pub fn take(&mut self, body_bytes: usize) -> bool {
+        let weight = weight(body_bytes);
+        if self.messages == 0 || (weight > self.bytes && !self.idle) {
+            return false;
+        }
+        self.messages -= 1;
+        self.bytes = self.bytes.saturating_sub(weight);
+        self.idle = false;
+        true
+    }
+}
+
+/// What a message counts.
+pub fn weight(body_bytes: usize) -> usize {
+    body_bytes.saturating_add(MESSAGE_OVERHEAD)
+}
+
+impl Budget {
+    /// A budget of `messages` and `bytes`.
+    pub fn new(messages: usize, bytes: usize) -> Self {
+        let max = Room { messages, bytes, idle: true };
+        Budget { shared: Arc::new(Shared { max, held: Mutex::default(), freed: Notify::new() }) }
+    }
+
+    /// Waits until a message can be taken and returns what is free. Cancel safe; takes nothing.
+    pub async fn room(&self) -> Room {
+        loop {
+            let freed = self.shared.freed.notified();
+            let room = self.shared.room(&self.shared.held());
+            if room.messages > 0 && (room.bytes > 0 || room.idle) {
+                return room;
+            }
+            freed.await;
+        }
+    }
+
+    /// Takes the share of a message, even over the bound: for what has already been received.
+    pub fn hold(&self, body_bytes: usize) -> Hold {
+        self.shared.take(&mut self.shared.held(), body_bytes, &self.shared)
+    }
+
+    /// Takes the share of a message if there is room for it.
+    pub fn try_hold(&self, body_bytes: usize) -> Option<Hold> {
+        let mut held = self.shared.held();
+        self.shared.room(&held).take(body_bytes).then(|| self.shared.take(&mut held, body_bytes, &self.shared))
+    }
+
+    /// Waits for room for a message and takes its share. Cancel safe.
+    pub async fn acquire(&self, body_bytes: usize) -> Hold {
+        loop {
+            let freed = self.shared.freed.notified();
+            if let Some(hold) = self.try_hold(body_bytes) {
+                return hold;
+            }
+            freed.await;
+        }
+    }
+
+    /// Waits until nothing is held.
+    pub async fn emptied(&self) {
+        loop {
+            let freed = self.shared.freed.notified();
+            if self.shared.held().messages == 0 {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    /// Messages and bytes held now.
+    pub fn held(&self) -> (usize, usize) {
+        let held = self.shared.held();
+        (held.messages, held.bytes)
+    }
+
+    /// For how long the oldest message has been held; zero where none is.
+    pub fn oldest(&self) -> Duration {
+        self.shared.held().since.first().map(|(since, _)| since.elapsed()).unwrap_or_default()
+    }
+}
+
+impl Shared {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn room(&self, held: &Held) -> Room {
+        Room {
+            messages: self.max.messages.saturating_sub(held.messages),
+            bytes: self.max.bytes.saturating_sub(held.bytes),
+            idle: held.messages == 0,
+        }
+    }
+
+    fn take(&self, held: &mut Held, body_bytes: usize, shared: &Arc<Shared>) -> Hold {
+        let hold = Hold { weight: weight(body_bytes), since: Instant::now(), id: held.next_id, shared: shared.clone() };
+        held.next_id += 1;
+        held.messages += 1;
+        held.bytes += hold.weight;
+        held.since.insert((hold.since, hold.id));
+        hold
+    }
+}
+
+/// A message's share of a [`Budget`]; dropping it gives it back.
+#[derive(Debug)]
+#[must_use]
+pub struct Hold {
+    weight: usize,
+    since: Instant,
+    id: u64,
+    shared: Arc<Shared>,
+}
+
+impl Hold {
+    /// When it was taken.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut held = self.shared.held();
+        held.messages -= 1;
+        held.bytes -= self.weight;
+        held.since.remove(&(self.since, self.id));
+        drop(held);
+        self.shared.freed.notify_waiters();
+    }
+}

@@ -1,0 +1,84 @@
+//! Where messages come from: one trait, one file per broker.
+//!
+//! `cfg(feature)` for a broker stands here and in the composition root, nowhere else.
+
+#[cfg(feature = "memory")]
+pub mod memory;
+
+use crate::pipeline::{Delivery, Room, Stored};
+use std::error::Error;
+use std::fmt::Debug;
+use std::future::Future;
+use std::time::Duration;
+
+/// The backends this binary was built with.
+pub const COMPILED_IN: &[&str] = &[
+    #[cfg(feature = "memory")]
+    "memory",
+];
+
+/// A broker, as the worker sees it.
+///
+/// # Contract
+///
+/// *Settling.* A delivery is settled by exactly one of [`ack`](Self::ack), [`release`](Self::release), or dropping its
+/// receipt. Until it is acked, nothing may let the broker forget the message: a dropped receipt, a crash, a lost
+/// connection, partition or process all end in redelivery. Deliveries settle in any order; a broker that can only
+/// commit a position commits the contiguous frontier and never passes an unsettled message.
+///
+/// *Leases.* From `receive` until a delivery is settled the backend itself keeps its lease alive (visibility, ack
+/// wait, group membership), however long that takes, without using up delivery attempts.
+///
+/// *Connections.* The backend reconnects by itself with backoff and jitter, and logs once per change of state. An `Err`
+/// of `receive` is never the end: the worker waits and calls again.
+///
+/// *Sharing.* Any number of workers may consume from the same queue, consumer group or durable.
+pub trait QueueBackend: Debug + Send + Sync + 'static {
+    /// The value of `QUEUE_TYPE`, and the label `queue` of metrics.
+    const NAME: &'static str;
+
+    /// What settles a delivery. Not `Clone`: a message is settled once.
+    type Receipt: Debug + Send + Sync + 'static;
+
+    /// Waits up to `wait` for a first delivery, then returns what is ready, in the order it came, without exceeding
+    /// `room`. What the broker pushed beyond that stays in the backend, itself bounded. Empty where nothing came.
+    ///
+    /// Cancel safe: what a dropped call had taken is redelivered, never acked.
+    fn receive(
+        &self,
+        room: Room,
+        wait: Duration,
+    ) -> impl Future<Output = Result<Vec<Delivery<Self::Receipt>>, QueueError>> + Send;
+
+    /// Lets the broker forget these messages. `Ok` may still mean that some are redelivered (a lost connection, an
+    /// older assignment); receipts that are no longer valid are ignored.
+    fn ack(&self, stored: Vec<Stored<Self::Receipt>>) -> impl Future<Output = Result<(), QueueError>> + Send;
+
+    /// Gives deliveries back for somebody else to receive at once. Used at shutdown.
+    fn release(&self, receipts: Vec<Self::Receipt>) -> impl Future<Output = Result<(), QueueError>> + Send;
+
+    /// Completes pending acks, then disconnects. No call follows.
+    fn close(&self) -> impl Future<Output = Result<(), QueueError>> + Send;
+}
+
+/// A failed call of a broker: what failed, on what.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct QueueError {
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl QueueError {
+    /// An error whose `message` says what failed on what, and if possible what to do.
+    pub fn new(message: impl Into<String>) -> Self {
+        QueueError { message: message.into(), source: None }
+    }
+
+    /// The same with its cause.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}

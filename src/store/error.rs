@@ -1,0 +1,78 @@
+use std::error::Error;
+use std::fmt;
+
+/// What the caller of a store should do about a failure. Decided once, where the driver's error is at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Time cures it: retry with backoff, for ever.
+    Transient,
+    /// This item is refused and would be again: separate it from its neighbours.
+    Item,
+    /// We are refused, whatever the item: wrong rights, missing table, full disk. Stop writing and say so; someone has
+    /// to repair it, then the retry succeeds.
+    Us,
+}
+
+impl Class {
+    /// Lower-case name, for logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Class::Transient => "transient",
+            Class::Item => "item",
+            Class::Us => "us",
+        }
+    }
+}
+
+/// A failed call of a store: what failed, on what, what to do about it. The cause is the [`source`](Error::source) and
+/// not repeated in the text; use [`chain`](Self::chain) for one line with everything.
+#[derive(Debug)]
+pub struct StoreError {
+    /// Which store: a metric label, e.g. `objects` or `database`.
+    pub store: &'static str,
+    /// How to react.
+    pub class: Class,
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl StoreError {
+    /// An error whose `message` says what failed on what, and if possible what to do.
+    pub fn new(store: &'static str, class: Class, message: impl Into<String>) -> Self {
+        StoreError { store, class, message: message.into(), source: None }
+    }
+
+    /// The same with its cause.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The message and all causes, in one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let part = error.to_string();
+            if !text.contains(&part) {
+                text.push_str(": ");
+                text.push_str(&part);
+            }
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+    }
+}

@@ -1,0 +1,102 @@
+//! Where events end: raw objects and the tables of metrics, behind two traits.
+//!
+//! The traits are small on purpose. Which report wins, what is a conflict, in which order things become durable, what
+//! is retried: all of that is decided once, in [`pipeline`](crate::pipeline), for every pair of stores.
+
+pub mod embedded;
+mod error;
+mod object;
+
+pub use error::{Class, StoreError};
+pub use object::{Existing, Object, Record, Tag};
+
+use crate::dead_letter::DeadLetter;
+use async_trait::async_trait;
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// What [`RawStore::create`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// The key was free; the object is durable under it.
+    Created,
+    /// The key holds something; nothing was changed.
+    Exists,
+}
+
+/// What [`RawStore::replace`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replaced {
+    /// The key held what the tag names; now the new object is durable under it.
+    Replaced,
+    /// The key holds something else by now, or nothing; nothing was changed.
+    Changed,
+}
+
+/// Objects under keys, with conditional writes.
+///
+/// Each call takes a group and answers element by element, in order; a failed element says nothing about the others.
+/// `Ok` means durable, also for what was found to [exist](Created::Exists): whoever wrote it may not have got that far.
+/// The conditions hold between concurrent calls of any number of processes. Every call may be repeated. Dropping the
+/// future may leave any part of the group done.
+#[async_trait]
+pub trait RawStore: Debug + Send + Sync + 'static {
+    /// The name of this store in metrics, logs and errors.
+    fn name(&self) -> &'static str;
+
+    /// Writes each object whose key is free. No key may stand twice in one group.
+    async fn create(&self, objects: &[Arc<Object>]) -> Vec<Result<Created, StoreError>>;
+
+    /// Reads the objects under `keys`; `None` where there is none.
+    async fn read(&self, keys: &[String]) -> Vec<Result<Option<Existing>, StoreError>>;
+
+    /// Replaces each object whose key still holds what its tag names. No key may stand twice in one group.
+    async fn replace(&self, objects: &[(Arc<Object>, Tag)]) -> Vec<Result<Replaced, StoreError>>;
+
+    /// Proves cheaply that the store answers and would take a write.
+    async fn probe(&self) -> Result<(), StoreError>;
+}
+
+/// The tables: facts as they came, and rows derived from them.
+///
+/// Every call may be repeated, and calls of any number of processes may overlap in any order: the tables end up as a
+/// function of the set of facts (see [`numbers`](crate::numbers)). `Ok` means durable: for facts, once a later
+/// [`recompute`](Self::recompute) that covers them answered `Ok`. An `Err` says nothing about what was written.
+#[async_trait]
+pub trait MetricsStore: Debug + Send + Sync + 'static {
+    /// The name of this store in metrics, logs and errors.
+    fn name(&self) -> &'static str;
+
+    /// Adds the facts of these events. Known ones change nothing; of several reports of one entity the newest counts,
+    /// of conflicting decisions the greater SHA-256.
+    async fn insert_facts(&self, records: &[Arc<Record>]) -> Result<(), StoreError>;
+
+    /// Brings every derived row that depends on a touched key up to date with all facts inserted before the call.
+    async fn recompute(&self, touched: &Touched) -> Result<Recomputed, StoreError>;
+
+    /// Adds the rows of dead letters; one that is there already stays as it is.
+    async fn insert_dead_letters(&self, letters: &[Arc<DeadLetter>]) -> Result<(), StoreError>;
+
+    /// Proves cheaply that the store answers and would take a write.
+    async fn probe(&self) -> Result<(), StoreError>;
+}
+
+/// The entities whose facts changed. What else depends on them (the runs a step was ever linked to, the steps of a
+/// run) is for the store to find.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Steps with a new decision or report.
+    pub steps: BTreeSet<String>,
+    /// Runs with a new report.
+    pub runs: BTreeSet<String>,
+}
+
+/// How many derived rows a recompute wrote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recomputed {
+    /// Rows of `steps`.
+    pub steps: u64,
+    /// Rows of `runs`.
+    pub runs: u64,
+}
