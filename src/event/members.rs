@@ -1,1 +1,153 @@
+//! One pass over an object's members: the fields that matter as raw slices, everything else skipped without recursion.
 
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::fmt;
+
+macro_rules! fields {
+    ($($variant:ident $camel:literal $($snake:literal)?),* $(,)?) => {
+        /// A field that some kind, or a framing, looks at.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Field { $($variant),* }
+
+        impl Field {
+            const COUNT: usize = [$(Field::$variant),*].len();
+
+            /// Its camelCase name.
+            pub(super) fn name(self) -> &'static str {
+                match self { $(Field::$variant => $camel),* }
+            }
+
+            fn from_key(key: &[u8]) -> Option<Field> {
+                match key {
+                    $(key if key == $camel.as_bytes() $(|| key == $snake.as_bytes())? => Some(Field::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+fields! {
+    Id "id",
+    StepId "stepId" "step_id",
+    RunId "runId" "run_id",
+    PipelineId "pipelineId" "pipeline_id",
+    ItemId "itemId" "item_id",
+    Outcome "outcome",
+    Score "score",
+    Timestamp "timestamp",
+    Metadata "metadata",
+    Type "type",
+    Name "name",
+    StartedAt "startedAt" "started_at",
+    CompletedAt "completedAt" "completed_at",
+    Config "config",
+    InputCount "inputCount" "input_count",
+    OutputCount "outputCount" "output_count",
+    Status "status",
+    Error "error",
+    Data "data",
+    SpecVersion "specversion",
+}
+
+/// The members of one object.
+#[derive(Debug)]
+pub(super) struct Members<'a> {
+    values: [Option<&'a str>; Field::COUNT],
+    doubled: u32,
+}
+
+impl<'a> Members<'a> {
+    /// Reads `text`, which must be one JSON object and nothing else.
+    pub(super) fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let members = json.deserialize_map(MembersVisitor)?;
+        json.end()?;
+        Ok(members)
+    }
+
+    /// The raw value of a field; `None` where it is absent or null, which is the same.
+    pub(super) fn get(&self, field: Field) -> Option<&'a str> {
+        self.values[field as usize].filter(|value| *value != "null")
+    }
+
+    /// Whether a field is there, even as null.
+    pub(super) fn has(&self, field: Field) -> bool {
+        self.values[field as usize].is_some()
+    }
+
+    /// Whether a field is there twice, or in both spellings.
+    pub(super) fn is_doubled(&self, field: Field) -> bool {
+        self.doubled & (1 << field as u32) != 0
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+        let mut members = Members { values: [None; Field::COUNT], doubled: 0 };
+        while let Some(key) = map.next_key::<Key>()? {
+            let Some(field) = key.0 else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let value = map.next_value::<&RawValue>()?.get();
+            if members.values[field as usize].replace(value).is_some() {
+                members.doubled |= 1 << field as u32;
+            }
+        }
+        Ok(members)
+    }
+}
+
+/// A member's name. Read as bytes: a name with a lone surrogate has no text but is legal where it is ignored.
+struct Key(Option<Field>);
+
+impl<'de> serde::Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl Visitor<'_> for KeyVisitor {
+            type Value = Key;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a member name")
+            }
+            fn visit_bytes<E>(self, key: &[u8]) -> Result<Key, E> {
+                Ok(Key(Field::from_key(key)))
+            }
+            fn visit_str<E>(self, key: &str) -> Result<Key, E> {
+                Ok(Key(Field::from_key(key.as_bytes())))
+            }
+        }
+        deserializer.deserialize_bytes(KeyVisitor)
+    }
+}
+
+/// The elements of `text`, which must be one JSON array and nothing else, as raw slices.
+pub(super) fn elements(text: &str) -> Result<Vec<&str>, serde_json::Error> {
+    struct Elements;
+    impl<'de> Visitor<'de> for Elements {
+        type Value = Vec<&'de str>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut elements = Vec::new();
+            while let Some(element) = seq.next_element::<&RawValue>()? {
+                elements.push(element.get());
+            }
+            Ok(elements)
+        }
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
+    let elements = json.deserialize_seq(Elements)?;
+    json.end()?;
+    Ok(elements)
+}

@@ -1,21 +1,23 @@
 //! What arrives: the three kinds of events, and how a message body becomes them.
 //!
 //! Pure code without I/O. [`decode`](framing::decode) is the only way from bytes to an [`Event`]; what is no event
-//! comes out as a [`Rejected`] with a code and a sentence, and never as a panic.
+//! comes out as [`Rejected`], with a code and a sentence, and never as a panic.
 
 mod facts;
 mod framing;
 mod kind;
 mod members;
 mod reject;
-mod text;
+mod sns;
+mod strangers;
 mod timestamp;
 mod values;
 
 pub use facts::{Decision, Fact, Outcome, RunReport, Status, StepReport};
-pub use framing::{Decoded, Part, decode, parse_event};
+pub use framing::{Part, Rejected, decode, parse_event};
 pub use kind::{Kind, kind_hint};
 pub use reject::{Code, Rejection};
+pub use sns::unwrap_sns;
 pub use timestamp::Timestamp;
 
 use crate::digest::Sha256;
