@@ -1,1 +1,220 @@
-//! stub
+//! The configuration: documented plain data, with no I/O but that of reading it.
+//!
+//! One table (`settings.rs`) says of every setting its environment name, its place in the TOML file, its default, what
+//! is allowed and where it goes; loading, `config`, the warnings and `docs/configuration.md` all come from it. figment
+//! lays the sources over each other and remembers which one a value came from.
+
+mod draft;
+mod endpoint;
+mod environment;
+mod file;
+mod kind;
+mod layer;
+mod load;
+mod names;
+mod problems;
+mod reference;
+mod render;
+mod settings;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use load::{Loaded, Resolved, load};
+pub use problems::Problems;
+pub use reference::reference_markdown;
+pub use render::{render_json, render_text};
+pub use sources::{Flag, Sources};
+
+use secrecy::SecretString;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+use tracing::Level;
+
+/// Everything that can be set, checked and complete. `Debug` shows no secret.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)] // one field per section, documented there
+pub struct Config {
+    pub clickhouse: ClickHouse,
+    pub s3: S3,
+    pub queue: Queue,
+    pub limits: Limits,
+    pub timeouts: Timeouts,
+    pub log: Log,
+    pub embedded: Embedded,
+    pub http: Http,
+}
+
+/// The database of metrics.
+#[derive(Debug, Clone)]
+pub struct ClickHouse {
+    /// Its HTTP interface: scheme, host, port and path if any, without a slash at the end.
+    pub url: String,
+    /// The database of our tables.
+    pub database: String,
+    /// Who we are.
+    pub user: String,
+    /// May be empty.
+    pub password: SecretString,
+}
+
+/// The store of raw payloads.
+#[derive(Debug, Clone)]
+pub struct S3 {
+    /// Which group of settings the rest comes from.
+    pub flavor: S3Flavor,
+    /// Scheme, host, port if any and path if any, without a slash at the end; `None`: AWS's own for the region.
+    pub endpoint: Option<String>,
+    /// Where objects go.
+    pub bucket: String,
+    /// `None`: the region of AWS's own configuration, or with MinIO whatever the server takes.
+    pub region: Option<String>,
+    /// `None`: AWS's default credential chain, or with MinIO no signature.
+    pub credentials: Option<Credentials>,
+}
+
+/// Which of the two groups of settings is in force, never a mixture of both: [`Aws`](Self::Aws) where `AWS_S3_BUCKET` or
+/// `AWS_S3_ENDPOINT` is set and no `MINIO_` setting is (in whatever source), else [`Minio`](Self::Minio). Credentials
+/// of AWS never decide: they may be there for SQS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum S3Flavor {
+    /// The `MINIO_` settings: MinIO and what speaks like it, addressed by path.
+    Minio,
+    /// The `AWS_` settings: S3 itself, or what `AWS_S3_ENDPOINT` names.
+    Aws,
+}
+
+/// A pair of keys for S3.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)] // the names say it
+pub struct Credentials {
+    pub access_key: SecretString,
+    pub secret_key: SecretString,
+}
+
+/// Where messages come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// Which broker. It need not be compiled in.
+    pub kind: QueueType,
+    /// How long an empty poll waits.
+    pub poll_interval: Duration,
+    /// Messages per poll, at least 1.
+    pub batch_size: usize,
+}
+
+/// A value of `QUEUE_TYPE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // the names are the documented values
+pub enum QueueType {
+    Memory,
+    Kafka,
+    Rabbitmq,
+    Nats,
+    Sqs,
+}
+
+impl QueueType {
+    /// The value as it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            QueueType::Memory => "memory",
+            QueueType::Kafka => "kafka",
+            QueueType::Rabbitmq => "rabbitmq",
+            QueueType::Nats => "nats",
+            QueueType::Sqs => "sqs",
+        }
+    }
+}
+
+impl fmt::Display for QueueType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What bounds memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// A longer message is a dead letter.
+    pub max_event_bytes: usize,
+    /// Messages held at once.
+    pub max_in_flight_messages: usize,
+    /// Bytes held at once, each message counting its body and 1 KiB.
+    pub max_in_flight_bytes: usize,
+}
+
+/// How long something may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To finish at shutdown what is held; the rest is given back.
+    pub shutdown: Duration,
+    /// For `POST /ingest` to see its events durable.
+    pub ingest: Duration,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The least severe level that is logged.
+    pub level: Level,
+    /// `None`: text on a terminal, JSON elsewhere.
+    pub format: Option<LogFormat>,
+}
+
+/// A value of `LOG_FORMAT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The stores inside the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Embedded {
+    /// Where they are; `None`: embedded mode is off unless a flag asks for it.
+    pub data_dir: Option<PathBuf>,
+    /// Whether what is acked survives a power cut, not only the process.
+    pub durable: bool,
+}
+
+/// The worker's own HTTP server.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// What `POST /ingest` asks for, never empty.
+    pub ingest_token: Option<SecretString>,
+}
+
+impl Default for Config {
+    /// What is in force where nothing is set. A test holds it against the table.
+    fn default() -> Self {
+        Config {
+            clickhouse: ClickHouse {
+                url: "http://localhost:8123".into(),
+                database: "xray".into(),
+                user: "default".into(),
+                password: SecretString::default(),
+            },
+            s3: S3 {
+                flavor: S3Flavor::Minio,
+                endpoint: Some("http://localhost:9000".into()),
+                bucket: "xray-raw".into(),
+                region: None,
+                credentials: None,
+            },
+            queue: Queue { kind: QueueType::Memory, poll_interval: Duration::from_secs(1), batch_size: 10 },
+            limits: Limits { max_event_bytes: 10 << 20, max_in_flight_messages: 10_000, max_in_flight_bytes: 64 << 20 },
+            timeouts: Timeouts { shutdown: Duration::from_secs(25), ingest: Duration::from_secs(30) },
+            log: Log { level: Level::INFO, format: None },
+            embedded: Embedded { data_dir: None, durable: true },
+            http: Http { addr: (Ipv4Addr::LOCALHOST, 8080).into(), ingest_token: None },
+        }
+    }
+}

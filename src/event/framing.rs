@@ -161,7 +161,7 @@ impl Framing<'_> {
 
 /// The kind an envelope names; `None` for what is no envelope.
 fn envelope_kind(members: &Members<'_>) -> Option<Kind> {
-    if members.get(Field::Id).is_some() || !members.has(Field::Data) {
+    if members.get(Field::Id).is_some() || members.get(Field::Data).is_none() {
         return None;
     }
     members.get(Field::Type).and_then(|raw| Kind::from_word(&string(Field::Type, raw).ok()?))

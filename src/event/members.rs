@@ -18,6 +18,10 @@ macro_rules! fields {
                 match self { $(Field::$variant => $camel),* }
             }
 
+            fn bit(self) -> u32 {
+                1 << self as u32
+            }
+
             fn from_key(key: &[u8]) -> Option<Field> {
                 match key {
                     $(key if key == $camel.as_bytes() $(|| key == $snake.as_bytes())? => Some(Field::$variant),)*
@@ -51,11 +55,15 @@ fields! {
     SpecVersion "specversion",
 }
 
-/// The members of one object.
+/// The empty string, as JSON.
+pub(super) const EMPTY: &str = "\"\"";
+
+/// The members of one object. Null is absence, so a member that is null is not there.
 #[derive(Debug)]
 pub(super) struct Members<'a> {
     values: [Option<&'a str>; Field::COUNT],
     doubled: u32,
+    doubled_not_empty: u32,
 }
 
 impl<'a> Members<'a> {
@@ -67,19 +75,32 @@ impl<'a> Members<'a> {
         Ok(members)
     }
 
-    /// The raw value of a field; `None` where it is absent or null, which is the same.
+    /// The raw value of a field; one that is no empty string where there are several.
     pub(super) fn get(&self, field: Field) -> Option<&'a str> {
-        self.values[field as usize].filter(|value| *value != "null")
-    }
-
-    /// Whether a field is there, even as null.
-    pub(super) fn has(&self, field: Field) -> bool {
-        self.values[field as usize].is_some()
+        self.values[field as usize]
     }
 
     /// Whether a field is there twice, or in both spellings.
     pub(super) fn is_doubled(&self, field: Field) -> bool {
-        self.doubled & (1 << field as u32) != 0
+        self.doubled & field.bit() != 0
+    }
+
+    /// The same for a field where the empty string is absence too.
+    pub(super) fn is_doubled_not_empty(&self, field: Field) -> bool {
+        self.doubled_not_empty & field.bit() != 0
+    }
+
+    fn set(&mut self, field: Field, value: &'a str) {
+        let place = &mut self.values[field as usize];
+        if let Some(before) = place {
+            self.doubled |= field.bit();
+            if *before != EMPTY && value != EMPTY {
+                self.doubled_not_empty |= field.bit();
+            }
+        }
+        if value != EMPTY || place.is_none() {
+            *place = Some(value);
+        }
     }
 }
 
@@ -93,15 +114,15 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-        let mut members = Members { values: [None; Field::COUNT], doubled: 0 };
+        let mut members = Members { values: [None; Field::COUNT], doubled: 0, doubled_not_empty: 0 };
         while let Some(key) = map.next_key::<Key>()? {
             let Some(field) = key.0 else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
             let value = map.next_value::<&RawValue>()?.get();
-            if members.values[field as usize].replace(value).is_some() {
-                members.doubled |= 1 << field as u32;
+            if value != "null" {
+                members.set(field, value);
             }
         }
         Ok(members)

@@ -1,6 +1,6 @@
 //! What arrives: the three kinds of events, and how a message body becomes them.
 //!
-//! Pure code without I/O. [`decode`](framing::decode) is the only way from bytes to an [`Event`]; what is no event
+//! Pure code without I/O. [`decode`] is the only way from bytes to an [`Event`]; what is no event
 //! comes out as [`Rejected`], with a code and a sentence, and never as a panic.
 
 mod facts;

@@ -17,6 +17,20 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every code, in the order of the documentation.
+    pub const ALL: [Code; 10] = [
+        Code::Empty,
+        Code::NotJson,
+        Code::NotUtf8,
+        Code::TooLarge,
+        Code::UnknownKind,
+        Code::MissingField,
+        Code::BadField,
+        Code::DoubledField,
+        Code::Conflict,
+        Code::StoreRefused,
+    ];
+
     /// The code as it stands in objects, rows, metrics and answers.
     pub fn as_str(self) -> &'static str {
         match self {

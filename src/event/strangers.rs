@@ -47,7 +47,8 @@ pub(super) fn not_json(text: &str, error: &serde_json::Error) -> Rejection {
 pub(super) fn unknown_kind(members: &Members<'_>) -> Rejection {
     const SHAPES: &str = "neither header nor source says what it is, and it has not the shape of a decision \
         (`outcome`, `itemId`), a run (`pipelineId`, `status`) or a step (`type`, `name`)";
-    let wrapped = members.get(Field::Type).filter(|_| members.has(Field::Data) && members.get(Field::Id).is_none());
+    let wrapped =
+        members.get(Field::Type).filter(|_| members.get(Field::Data).is_some() && members.get(Field::Id).is_none());
     let reason = match wrapped {
         Some(word) => format!("an envelope of type {}: expected decision(s), step(s) or run(s)", show(word)),
         None => SHAPES.to_owned(),

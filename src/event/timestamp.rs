@@ -32,7 +32,7 @@ impl Timestamp {
         let laid_out = bytes.len() >= 19
             && bytes[..19].iter().enumerate().all(|(i, b)| match separators.iter().find(|(at, _)| *at == i) {
                 Some((_, separator)) => *b == separator[0],
-                None if i == 10 => matches!(b, b'T' | b't' | b' '),
+                None if i == 10 => matches!(b, b'T' | b't'),
                 None => b.is_ascii_digit(),
             });
         if !laid_out {
@@ -41,7 +41,7 @@ impl Timestamp {
         let with_offset = DateTime::parse_from_rfc3339(text).map(|t| t.timestamp_millis());
         with_offset
             .or_else(|_| {
-                NaiveDateTime::parse_from_str(&text.replacen([' ', 't'], "T", 1), "%Y-%m-%dT%H:%M:%S%.f")
+                NaiveDateTime::parse_from_str(&text.replacen('t', "T", 1), "%Y-%m-%dT%H:%M:%S%.f")
                     .map(|t| t.and_utc().timestamp_millis())
             })
             .ok()
@@ -86,7 +86,7 @@ mod tests {
         let noon = at("2026-01-31T12:00:00Z");
         assert!(noon.is_some());
         assert_eq!(at("2026-01-31T12:00:00"), noon, "no offset counts as UTC");
-        assert_eq!(at("2026-01-31 12:00:00.000"), noon);
+        assert_eq!(at("2026-01-31T12:00:00.000"), noon);
         assert_eq!(at("2026-01-31t12:00:00z"), noon);
         assert_eq!(at("2026-01-31T13:30:00+01:30"), noon);
         assert_eq!(at("2026-01-31T12:00:00.0009Z"), noon, "cut off, not rounded");
@@ -100,6 +100,7 @@ mod tests {
             "now",
             "2026-1-31T12:00:00Z",
             "2026-01-31T12:00:00 Z",
+            "2026-01-31 12:00:00Z",
             "2026-01-31T25:00:00Z",
             "2026-01-31T12:00:00.Z",
             "１０26-01-31T12:00:00Z",

@@ -1,6 +1,6 @@
 //! Typed values out of raw JSON slices, each failure a sentence that names the field and what was found.
 
-use super::members::{Field, Members};
+use super::members::{EMPTY, Field, Members};
 use super::reject::{Code, Rejection};
 use super::timestamp::Timestamp;
 use std::borrow::Cow;
@@ -18,13 +18,7 @@ pub(super) struct Reader<'m, 'a>(pub(super) &'m Members<'a>);
 impl<'a> Reader<'_, 'a> {
     /// A field's raw value, `None` where absent or null.
     pub(super) fn raw(&self, field: Field) -> Result<Option<&'a str>, Rejection> {
-        if self.0.is_doubled(field) {
-            return Err(Rejection::new(
-                Code::DoubledField,
-                format!("field `{}` is there twice, or in both spellings: which one counts is ambiguous", field.name()),
-            ));
-        }
-        Ok(self.0.get(field))
+        if self.0.is_doubled(field) { Err(doubled(field)) } else { Ok(self.0.get(field)) }
     }
 
     fn required<T>(
@@ -47,19 +41,15 @@ impl<'a> Reader<'_, 'a> {
     }
 
     pub(super) fn id(&self, field: Field) -> Result<String, Rejection> {
-        self.required(field, |field, raw| {
-            let id = string(field, raw)?;
-            check_id(&id).map_err(|found| bad(field, "an id of 1 to 512 bytes without control characters", found))?;
-            Ok(id.into_owned())
-        })
+        self.required(field, id)
     }
 
     /// An optional id; absent, null and empty are all the empty string.
     pub(super) fn optional_id(&self, field: Field) -> Result<String, Rejection> {
-        match self.raw(field)? {
-            None | Some("\"\"") => Ok(String::new()),
-            Some(_) => self.id(field),
+        if self.0.is_doubled_not_empty(field) {
+            return Err(doubled(field));
         }
+        self.0.get(field).filter(|raw| *raw != EMPTY).map_or_else(|| Ok(String::new()), |raw| id(field, raw))
     }
 
     pub(super) fn text(&self, field: Field) -> Result<String, Rejection> {
@@ -113,6 +103,12 @@ pub(super) fn free_id(members: &Members<'_>, field: Field) -> String {
     id.map(Cow::into_owned).unwrap_or_default()
 }
 
+fn doubled(field: Field) -> Rejection {
+    let name = field.name();
+    let reason = format!("field `{name}` is there twice, or in both spellings: which one counts is ambiguous");
+    Rejection::new(Code::DoubledField, reason)
+}
+
 pub(super) fn missing(field: Field) -> Rejection {
     Rejection::new(Code::MissingField, format!("field `{}` is missing", field.name()))
 }
@@ -133,6 +129,12 @@ pub(super) fn string<'a>(field: Field, raw: &'a str) -> Result<Cow<'a, str>, Rej
         .map_err(|_| bad(field, "a string of valid Unicode", "a lone surrogate escape"))
 }
 
+fn id(field: Field, raw: &str) -> Result<String, Rejection> {
+    let id = string(field, raw)?;
+    check_id(&id).map_err(|found| bad(field, "an id of 1 to 512 bytes without control characters", found))?;
+    Ok(id.into_owned())
+}
+
 fn check_id(id: &str) -> Result<(), String> {
     match id.len() {
         0 => Err("an empty string".into()),
@@ -149,22 +151,28 @@ fn number(raw: &str) -> Option<f64> {
     raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()).then(|| raw.parse().ok()).flatten()
 }
 
-/// An integer as JSON may spell it: `15`, `15.0`, `1.5e1`.
-fn integer(raw: &str) -> Option<i64> {
-    if let Ok(plain) = raw.parse() {
-        return Some(plain);
-    }
-    // Beyond 2^53 neighbours are not told apart any more; no field reaches that far.
-    number(raw).filter(|n| n.fract() == 0.0 && n.abs() < 9_007_199_254_740_992.0).map(|n| n as i64)
-}
-
+/// A count, in whatever way JSON spells an integer: `15`, `15.0`, `1.5e1`. Exact: `15.00000000000000000001` is none.
 fn count(raw: &str) -> Option<u64> {
-    integer(raw).and_then(|n| u64::try_from(n).ok()).filter(|n| *n <= MAX_COUNT)
+    let plain = raw.parse().ok().or_else(|| {
+        let (mantissa, exponent) = raw.split_once(['e', 'E']).unwrap_or((raw, "0"));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let digits = format!("{whole}{fraction}");
+        let significant = digits.trim_end_matches('0');
+        if significant.is_empty() || significant == "-" {
+            return Some(0);
+        }
+        // The value is `significant` × 10^shift.
+        let zeros = (digits.len() - significant.len()) as i64;
+        let shift = exponent.parse::<i64>().ok()?.checked_add(zeros - fraction.len() as i64)?;
+        let scale = 10_u64.checked_pow(u32::try_from(shift).ok()?)?;
+        significant.parse::<u64>().ok()?.checked_mul(scale)
+    });
+    plain.filter(|count| *count <= MAX_COUNT)
 }
 
 fn time(field: Field, raw: &str) -> Result<Timestamp, Rejection> {
     const EXPECTED: &str = "an RFC 3339 time or epoch milliseconds, from 2000-01-01 to 2261-12-31";
-    let millis = if raw.starts_with('"') { Timestamp::parse_millis(&string(field, raw)?) } else { integer(raw) };
+    let millis = if raw.starts_with('"') { Timestamp::parse_millis(&string(field, raw)?) } else { raw.parse().ok() };
     let Some(millis) = millis else { return Err(bad(field, EXPECTED, show(raw))) };
     Timestamp::from_millis(millis).ok_or_else(|| {
         let in_seconds = millis.checked_mul(1000).and_then(Timestamp::from_millis);

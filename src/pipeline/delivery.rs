@@ -74,13 +74,19 @@ pub struct Delivery<R> {
 pub struct Stored<R> {
     receipt: R,
     settlement: Settlement,
+    enqueued_at: Option<DateTime<Utc>>,
     /// Frees the message's share of the budget when the ack is done.
     hold: Hold,
 }
 
 impl<R> Stored<R> {
-    pub(super) fn new(receipt: R, settlement: Settlement, hold: Hold) -> Self {
-        Stored { receipt, settlement, hold }
+    pub(super) fn new(receipt: R, settlement: Settlement, enqueued_at: Option<DateTime<Utc>>, hold: Hold) -> Self {
+        Stored { receipt, settlement, enqueued_at, hold }
+    }
+
+    /// When the broker took the message.
+    pub fn enqueued_at(&self) -> Option<DateTime<Utc>> {
+        self.enqueued_at
     }
 
     /// What became of the message.

@@ -1,6 +1,145 @@
 //! The one shared, idempotent processor: from deliveries to proof that they are stored.
+//!
+//! ```text
+//!  Delivery ─▶ decode ─▶ objects ─▶ facts ─▶ derived ─▶ Stored
+//!                          │ (raw objects, dead letters)
+//!                          └── Unstored, where the worker is told to stop first
+//! ```
+//!
+//! Each stage is a [group commit](stage): what has come while it was writing is written together next. Stages overlap:
+//! while the facts of one group are inserted, the objects of the next are written. A delivery reaches the end only
+//! through all of them, in this order, and only there is a [`Stored`] made. Stages of different workers may interleave
+//! in any way; that the result is the same rests on the stores' conditions and on [`numbers`](crate::numbers), not on
+//! order.
+
+mod attempt;
+mod batch;
 pub mod budget;
 mod delivery;
+mod facts;
+mod objects;
+mod resolve;
+mod stage;
+mod tally;
 
+pub use attempt::ATTEMPT_TIMEOUT;
 pub use budget::{Budget, Hold, Room};
 pub use delivery::{Cut, Delivery, Message, Origin, RejectedPart, Settlement, Stored};
+pub use tally::Tally;
+
+use crate::health::{Health, Pulse};
+use crate::metrics::{Metrics, Stage};
+use crate::store::{MetricsStore, RawStore};
+use attempt::Attempts;
+use batch::{Batch, InFlight};
+use facts::{Derived, Facts};
+use objects::Objects;
+use stage::Ends;
+use std::sync::Arc;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+
+/// The pair of stores that events end in.
+#[derive(Debug, Clone)]
+pub struct Stores {
+    /// Raw objects and the objects of dead letters.
+    pub raw: Arc<dyn RawStore>,
+    /// The tables.
+    pub metrics: Arc<dyn MetricsStore>,
+}
+
+/// What the pipeline takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// A longer body is no event.
+    pub max_event_bytes: usize,
+}
+
+/// Where deliveries go in. Dropping it lets the stages run empty.
+#[derive(Debug)]
+pub struct Intake<R> {
+    limits: Limits,
+    metrics: Metrics,
+    first: UnboundedSender<Batch<R>>,
+}
+
+/// Where they come out. Both ends close once the intake is dropped and every delivery came out.
+#[derive(Debug)]
+pub struct Outlet<R> {
+    /// Deliveries that are durable.
+    pub stored: StoredReceiver<R>,
+    /// Receipts of deliveries that were given up, to be released.
+    pub unstored: UnboundedReceiver<Vec<R>>,
+}
+
+/// The end of the last stage.
+#[derive(Debug)]
+pub struct StoredReceiver<R> {
+    finished: UnboundedReceiver<Batch<R>>,
+}
+
+/// Starts the stages. Once `give_up` is cancelled, what is not durable comes out as unstored, at once.
+pub fn start<R: Send + 'static>(
+    stores: Stores,
+    limits: Limits,
+    metrics: Metrics,
+    health: &Health,
+    tally: Arc<Tally>,
+    give_up: &CancellationToken,
+) -> (Intake<R>, Outlet<R>) {
+    let Stores { raw, metrics: table } = stores;
+    let [objects_pulse, facts_pulse, derived_pulse] = Stage::ALL.map(|stage| Arc::new(health.pulse(stage.as_str())));
+    let attempts = |store, pulse: &Arc<Pulse>| {
+        Attempts::new(store, health.store(store), pulse.clone(), metrics.clone(), give_up.clone())
+    };
+    let objects = Arc::new(Objects {
+        raw_attempts: attempts(raw.name(), &objects_pulse),
+        table_attempts: attempts(table.name(), &objects_pulse),
+        raw,
+        table: table.clone(),
+        metrics: metrics.clone(),
+        tally: tally.clone(),
+    });
+    let facts = Arc::new(Facts {
+        attempts: attempts(table.name(), &facts_pulse),
+        store: table.clone(),
+        objects: objects.clone(),
+    });
+    let derived = Arc::new(Derived { attempts: attempts(table.name(), &derived_pulse), store: table, tally });
+
+    let (first, to_objects) = unbounded_channel();
+    let (objects_out, to_facts) = unbounded_channel();
+    let (facts_out, to_derived) = unbounded_channel();
+    let (derived_out, finished) = unbounded_channel();
+    let (unstored_in, unstored) = unbounded_channel();
+    let ends = |pulse| Ends { unstored: unstored_in.clone(), metrics: metrics.clone(), pulse };
+    tokio::spawn(stage::run(objects, to_objects, objects_out, ends(objects_pulse)));
+    tokio::spawn(stage::run(facts, to_facts, facts_out, ends(facts_pulse)));
+    tokio::spawn(stage::run(derived, to_derived, derived_out, ends(derived_pulse)));
+
+    let stored = StoredReceiver { finished };
+    (Intake { limits, metrics, first }, Outlet { stored, unstored })
+}
+
+impl<R> Intake<R> {
+    /// Decodes a delivery and sends it on its way. `hold` is its share of the budget.
+    pub fn put(&self, delivery: Delivery<R>, hold: Hold) {
+        let delivery = InFlight::open(delivery, hold, self.limits);
+        for (_, record) in &delivery.work.records {
+            self.metrics.received(Some(record.event.kind()));
+        }
+        for letter in &delivery.work.letters {
+            self.metrics.received(letter.kind);
+        }
+        // Stages end only after the intake; if one is gone all the same, the receipt drops here, unacked.
+        self.first.send(Batch(vec![delivery])).ok();
+    }
+}
+
+impl<R> StoredReceiver<R> {
+    /// The next deliveries that are durable; `None` once all came out. Cancel safe.
+    pub async fn recv(&mut self) -> Option<Vec<Stored<R>>> {
+        let Batch(deliveries) = self.finished.recv().await?;
+        Some(deliveries.into_iter().map(InFlight::into_stored).collect())
+    }
+}

@@ -85,6 +85,11 @@ impl MemoryQueue {
         let hold = self.shared.budget.acquire(message.body.len()).await;
         self.shared.put(message, hold)
     }
+
+    /// Waits until nothing is in it: all that was put in so far is settled. Cancel safe.
+    pub async fn drained(&self) {
+        self.shared.budget.emptied().await;
+    }
 }
 
 impl Shared {

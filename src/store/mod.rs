@@ -78,6 +78,9 @@ pub trait MetricsStore: Debug + Send + Sync + 'static {
     /// Adds the rows of dead letters; one that is there already stays as it is.
     async fn insert_dead_letters(&self, letters: &[Arc<DeadLetter>]) -> Result<(), StoreError>;
 
+    /// Counts what is in the tables. May take long; for people.
+    async fn row_counts(&self) -> Result<RowCounts, StoreError>;
+
     /// Proves cheaply that the store answers and would take a write.
     async fn probe(&self) -> Result<(), StoreError>;
 }
@@ -90,6 +93,16 @@ pub struct Touched {
     pub steps: BTreeSet<String>,
     /// Runs with a new report.
     pub runs: BTreeSet<String>,
+}
+
+/// How many rows each table has, each row counted once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // the names of the tables
+pub struct RowCounts {
+    pub decision_events: u64,
+    pub steps: u64,
+    pub runs: u64,
+    pub dead_letters: u64,
 }
 
 /// How many derived rows a recompute wrote.

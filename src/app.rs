@@ -1,0 +1,228 @@
+//! The composition root: which stores, which queue, what runs beside the worker. It alone knows all parts.
+
+use crate::config::{Config, QueueType};
+use crate::exit::Failure;
+use crate::feed::{FeedError, Feeder, Input};
+use crate::generate;
+use crate::health::{Health, State};
+use crate::http::{self, AppState, ingest};
+use crate::metrics::Metrics;
+use crate::pipeline::{Budget, Limits, Stores, Tally};
+use crate::probe;
+use crate::progress;
+use crate::queue::memory::MemoryQueue;
+use crate::queue::{COMPILED_IN, QueueBackend};
+use crate::shutdown;
+use crate::store::{RowCounts, StoreError, embedded};
+use crate::worker::{self, Context, Settings, Stop};
+use prometheus_client::registry::Registry;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::time::{sleep, timeout};
+
+/// What an input came to.
+#[derive(Debug)]
+pub struct Report {
+    /// What was done.
+    pub tally: Arc<Tally>,
+    /// What is in the tables now.
+    pub rows: RowCounts,
+    /// What was generated, for generated input.
+    pub generated: Option<generate::Tally>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// After the worker is done, how long clients may take to read their answers.
+const HTTP_LINGER: Duration = Duration::from_secs(2);
+
+/// Works on the configured queue until a signal.
+pub async fn serve(config: &Config) -> Result<(), Failure> {
+    let parts = Parts::build(config).await?;
+    let listener = listen(config).await?;
+    let stop = Stop::default();
+    on_signals(&stop)?;
+    match config.queue.kind {
+        QueueType::Memory => {
+            let queue = memory_queue(config);
+            parts.run(&queue, Some(listener), Some(ingest(config, &queue)), &stop).await
+        }
+        other => Err(not_compiled_in(other)),
+    }
+}
+
+/// Works an input off through the memory queue and returns once all of it is durable. Fails where a store stays away
+/// for `give_up_after`, where a signal comes, or where the input cannot be read; what was stored by then is right, and
+/// the same input may be worked off again. Opens a port only where `http` is set.
+pub async fn work_off(config: &Config, input: Input, give_up_after: Duration, http: bool) -> Result<Report, Failure> {
+    let began = Instant::now();
+    let parts = Parts::build(config).await?;
+    let listener = if http { Some(listen(config).await?) } else { None };
+    let stop = Stop::default();
+    on_signals(&stop)?;
+    let queue = memory_queue(config);
+    let ingest = listener.is_some().then(|| ingest(config, &queue));
+
+    let read = AtomicU64::new(0);
+    let total = input.bytes();
+    let feeder = Feeder { queue: &queue, max_event_bytes: config.limits.max_event_bytes, read: &read };
+    let feeding = async {
+        let fed = feeder.feed(input).await;
+        if fed.is_ok() {
+            queue.drained().await;
+        }
+        fed
+    };
+    let tally = parts.context.tally.clone();
+    let finished = async {
+        let end = tokio::select! {
+            biased;
+            () = stop.drain.cancelled() => Err(Failure::failed("interrupted: not all of the input is stored")),
+            fed = feeding => fed.map_err(|error| feed_failure(&error)),
+            away = away_too_long(&parts.context.health, give_up_after) => {
+                stop.give_up.cancel();
+                Err(away)
+            }
+            never = progress::show(&tally, &read, total) => match never {},
+        };
+        stop.drain.cancel();
+        end
+    };
+    let (ran, generated) = tokio::join!(parts.run(&queue, listener, ingest, &stop), finished);
+    ran?;
+    let generated = generated?;
+    let rows = parts.context.stores.metrics.row_counts().await.map_err(store_failure)?;
+    Ok(Report { tally, rows, generated, took: began.elapsed() })
+}
+
+/// What every way to run has.
+struct Parts {
+    context: Context,
+    settings: Settings,
+    registry: Arc<Registry>,
+}
+
+impl Parts {
+    async fn build(config: &Config) -> Result<Parts, Failure> {
+        let stores = open_stores(config).await?;
+        let limits = &config.limits;
+        let budget = Budget::new(limits.max_in_flight_messages, limits.max_in_flight_bytes);
+        let health = Health::default();
+        let mut registry = Registry::default();
+        let names = [stores.raw.name(), stores.metrics.name()];
+        let metrics = Metrics::register(&mut registry, config.queue.kind.as_str(), &names, &budget, &health);
+        Ok(Parts {
+            context: Context { stores, budget, metrics, health, tally: Arc::default() },
+            settings: Settings {
+                batch_size: config.queue.batch_size,
+                poll_interval: config.queue.poll_interval,
+                shutdown_timeout: config.timeouts.shutdown,
+                limits: Limits { max_event_bytes: limits.max_event_bytes },
+            },
+            registry: Arc::new(registry),
+        })
+    }
+
+    /// Runs the worker, and beside it what answers to people and probes.
+    async fn run<Q: QueueBackend>(
+        &self,
+        queue: &Q,
+        listener: Option<TcpListener>,
+        ingest: Option<ingest::Ingest>,
+        stop: &Stop,
+    ) -> Result<(), Failure> {
+        let health = &self.context.health;
+        let state = AppState { health: health.clone(), registry: self.registry.clone(), ingest };
+        let worker_done = tokio_util::sync::CancellationToken::new();
+        let server = listener.map(|listener| {
+            tracing::info!(
+                address = listener.local_addr().map(|a| a.to_string()).unwrap_or_default(),
+                "http server is up"
+            );
+            tokio::spawn(http::serve(listener, state, worker_done.clone().cancelled_owned()))
+        });
+        tokio::select! {
+            () = worker::run(queue, &self.context, self.settings, stop) => {}
+            () = probe::run(&self.context.stores, health) => {}
+        }
+        worker_done.cancel();
+        if let Some(server) = server {
+            // Clients that do not read their answers must not hold up the exit.
+            match timeout(HTTP_LINGER, server).await {
+                Ok(Ok(Err(error))) => return Err(Failure::failed(format!("the HTTP server failed: {error}"))),
+                Ok(Ok(Ok(())) | Err(_)) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens the stores that the configuration names.
+async fn open_stores(config: &Config) -> Result<Stores, Failure> {
+    let Some(dir) = config.embedded.data_dir.clone() else {
+        return Err(Failure::usage(
+            "no stores are configured: add --data DIR (or set XRAY_DATA_DIR) to keep objects and tables in a \
+             directory; `xray-processor-worker demo` shows the whole job. This version has no other stores yet",
+        ));
+    };
+    let durable = config.embedded.durable;
+    let opened = tokio::task::spawn_blocking(move || embedded::open(&dir, durable)).await;
+    let (raw, metrics) = opened.map_err(|error| Failure::failed(error.to_string()))?.map_err(store_failure)?;
+    Ok(Stores { raw: Arc::new(raw), metrics: Arc::new(metrics) })
+}
+
+fn memory_queue(config: &Config) -> MemoryQueue {
+    MemoryQueue::new(config.limits.max_in_flight_messages, config.limits.max_in_flight_bytes)
+}
+
+fn ingest(config: &Config, queue: &MemoryQueue) -> ingest::Ingest {
+    let settings = ingest::Settings {
+        token: config.http.ingest_token.clone(),
+        max_event_bytes: config.limits.max_event_bytes,
+        max_in_flight_bytes: config.limits.max_in_flight_bytes,
+        timeout: config.timeouts.ingest,
+    };
+    ingest::Ingest::new(queue.clone(), settings)
+}
+
+async fn listen(config: &Config) -> Result<TcpListener, Failure> {
+    http::bind(&config.http.addr.to_string()).await.map_err(|error| Failure::failed(error.to_string()))
+}
+
+fn on_signals(stop: &Stop) -> Result<(), Failure> {
+    shutdown::on_signals(stop.drain.clone())
+        .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))
+}
+
+fn not_compiled_in(kind: QueueType) -> Failure {
+    Failure::usage(format!(
+        "QUEUE_TYPE is {kind}, and this binary was built without it (it has: {}); build it with `cargo build \
+         --release --features {kind}`",
+        COMPILED_IN.join(", ")
+    ))
+}
+
+/// Ends once a store has been down for `limit` without a break.
+async fn away_too_long(health: &Health, limit: Duration) -> Failure {
+    loop {
+        sleep(Duration::from_millis(500)).await;
+        for (name, status) in health.readiness().dependencies {
+            let down = status.state == State::Down;
+            let away = (chrono::Utc::now() - status.since).to_std().unwrap_or_default();
+            if down && away >= limit {
+                let error = status.last_error.unwrap_or_default();
+                return Failure::failed(format!("{name} has been away for {} s: {error}", away.as_secs()));
+            }
+        }
+    }
+}
+
+fn feed_failure(error: &FeedError) -> Failure {
+    Failure::failed(error.to_string())
+}
+
+fn store_failure(error: StoreError) -> Failure {
+    Failure::failed(error.chain())
+}

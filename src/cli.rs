@@ -1,0 +1,108 @@
+//! The command line.
+
+use crate::commands::{self, config::ConfigArgs, demo::DemoArgs, generate::GenerateArgs, run::RunArgs};
+use crate::config::{self, Config, Flag, Loaded, LogFormat, Sources};
+use crate::exit::{Exit, Failure};
+use crate::telemetry;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::time::Duration;
+use tracing::level_filters::LevelFilter;
+
+/// Takes X-Ray runs, steps and decisions off a broker, stores each raw payload as an object, keeps their metrics in
+/// tables, and acks a message only when both are durable.
+///
+/// Without a command: run. New here? `xray-processor-worker demo` shows the whole job in a few seconds, with nothing
+/// else installed.
+#[derive(Parser, Debug)]
+#[command(version, about, max_term_width = 100)]
+struct Cli {
+    /// Configuration file (TOML); else XRAY_CONFIG, else ./xray.toml where it exists
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// error, warn, info, debug or trace
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Work: receive, store, ack, until told to stop
+    Run(RunArgs),
+    /// Show the whole job on made-up pipelines, with nothing else installed
+    Demo(DemoArgs),
+    /// Write realistic events as NDJSON
+    Generate(GenerateArgs),
+    /// Show the configuration in force, and where each value came from
+    Config(ConfigArgs),
+}
+
+/// After a command is done, how long calls that cannot be cancelled may still hold up the exit.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Parses the arguments of the process and does what they say.
+pub fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors. A closed pipe while printing them is nobody's loss.
+            error.print().ok();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    dispatch(cli).unwrap_or_else(|failure| {
+        eprintln!("error: {failure}");
+        failure.exit
+    })
+}
+
+fn dispatch(cli: Cli) -> Result<Exit, Failure> {
+    let level = cli.log_level.map(|value| Flag { path: "log.level", flag: "--log-level", value });
+    let mut flags: Vec<Flag> = level.into_iter().collect();
+    match cli.command.unwrap_or_else(|| Command::Run(RunArgs::default())) {
+        Command::Generate(args) => commands::generate::main(&args),
+        Command::Config(args) => commands::config::main(&args, &load(cli.config, flags)?),
+        Command::Run(args) => {
+            flags.extend(args.flags());
+            let loaded = load(cli.config, flags)?;
+            start_logs(&loaded)?;
+            block_on(commands::run::main(&args, &loaded.config))
+        }
+        Command::Demo(args) => {
+            flags.extend(args.flags());
+            let loaded = load(cli.config, flags)?;
+            start_logs(&loaded)?;
+            block_on(commands::demo::main(&args, &loaded.config))
+        }
+    }
+}
+
+fn load(file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Loaded, Failure> {
+    let sources = Sources { file, flags, ..Sources::of_process() };
+    config::load(&sources).map_err(|problems| Failure::usage(problems.to_string()))
+}
+
+fn start_logs(Loaded { config: Config { log, .. }, warnings, .. }: &Loaded) -> Result<(), Failure> {
+    let format = log.format.map(|format| match format {
+        LogFormat::Text => telemetry::Format::Text,
+        LogFormat::Json => telemetry::Format::Json,
+    });
+    telemetry::init(LevelFilter::from_level(log.level), format)
+        .map_err(|error| Failure::failed(format!("cannot start logging: {error}")))?;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(())
+}
+
+fn block_on(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
+    let done = runtime.block_on(command);
+    runtime.shutdown_timeout(LINGER);
+    done
+}

@@ -1,0 +1,187 @@
+//! `demo`: the whole job on made-up pipelines, and what came out, for a person to look at.
+
+use super::run::{GIVE_UP_AFTER, flag};
+use super::summary::{Summary, grouped};
+use crate::app::{self, Report};
+use crate::config::{Config, Flag};
+use crate::exit::{Exit, Failure};
+use crate::feed::Input;
+use crate::generate::{self, Lines, Plan};
+use crate::numbers::{RunRow, StepRow};
+use crate::store::StoreError;
+use crate::store::embedded::{DeadLetterRow, Reader};
+use clap::Args;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{Write as _, stdout};
+use std::path::{Path, PathBuf};
+
+/// How many runs are shown with their steps.
+const RUNS_SHOWN: usize = 5;
+
+/// Arguments of `demo`.
+#[derive(Args, Debug, Clone)]
+pub struct DemoArgs {
+    /// Where the objects and tables go; kept, so that you can look at them
+    #[arg(long, value_name = "DIR", default_value = "xray-demo")]
+    data: PathBuf,
+
+    /// How many runs to make up; one is about 70 events
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    runs: u64,
+
+    /// Another seed, other ids, items and outcomes
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+impl DemoArgs {
+    /// The arguments that are settings. Whatever queue is configured, the demo brings its own.
+    pub fn flags(&self) -> Vec<Flag> {
+        let quiet = std::env::var_os("LOG_LEVEL").is_none().then(|| flag("log.level", "demo", &"warn"));
+        let own = [flag("embedded.data_dir", "--data", &self.data.display()), flag("queue.type", "demo", &"memory")];
+        own.into_iter().chain(quiet).collect()
+    }
+}
+
+/// Runs the demo. Fails where something is missing afterwards.
+pub async fn main(args: &DemoArgs, config: &Config) -> Result<Exit, Failure> {
+    let used_before = args.data.exists();
+    let plan = Plan {
+        seed: args.seed,
+        runs: args.runs,
+        duplicates: 0.1,
+        conflicting: 0.01,
+        malformed: 0.01,
+        ..Plan::default()
+    };
+    let input = Input::Generated(Box::new(Lines::new(plan)));
+    let report = app::work_off(config, input, GIVE_UP_AFTER, false).await?;
+    let found = Found::read(&args.data).map_err(|error| Failure::failed(error.chain()))?;
+    let generated = report.generated.clone().unwrap_or_default();
+    let missing = missing(&generated, &report, found.objects);
+
+    let text = render(&args.data, &generated, &report, &found, &missing, used_before);
+    // A reader that has seen enough (`| head`) is no failure.
+    stdout().lock().write_all(text.as_bytes()).ok();
+    if missing.is_empty() || used_before {
+        return Ok(Exit::Done);
+    }
+    Err(Failure::failed(format!("something is missing: {}", missing.join("; "))))
+}
+
+/// What stands in the directory afterwards, read from the files and tables themselves.
+struct Found {
+    runs: Vec<(RunRow, Vec<StepRow>)>,
+    dead_letters: Vec<DeadLetterRow>,
+    objects: u64,
+}
+
+impl Found {
+    fn read(data: &Path) -> Result<Found, StoreError> {
+        let reader = Reader::open(data)?;
+        let runs = reader.runs(RUNS_SHOWN)?.into_iter();
+        let runs = runs.map(|run| Ok((reader.steps(&run.run_id)?, run)).map(|(steps, run)| (run, steps)));
+        Ok(Found {
+            runs: runs.collect::<Result<_, StoreError>>()?,
+            dead_letters: reader.dead_letters(usize::MAX)?,
+            objects: ["decisions", "steps", "runs"].iter().map(|kind| files(&data.join("objects").join(kind))).sum(),
+        })
+    }
+}
+
+/// How many files there are in a folder and all folders in it. What cannot be read is missing, and shows as that.
+fn files(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    entries.flatten().map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { 1 }).sum()
+}
+
+/// What was generated against what is there.
+fn missing(generated: &generate::Tally, report: &Report, objects: u64) -> Vec<String> {
+    let rows = report.rows;
+    [
+        ("runs", generated.runs, rows.runs),
+        ("steps", generated.steps, rows.steps),
+        ("decisions", generated.decisions, rows.decision_events),
+        ("raw objects", generated.objects(), objects),
+        ("dead letters", generated.dead_letters(), rows.dead_letters),
+    ]
+    .into_iter()
+    .filter(|(_, expected, found)| expected != found)
+    .map(|(what, expected, found)| format!("{} {what} instead of {}", grouped(found), grouped(expected)))
+    .collect()
+}
+
+fn render(
+    data: &Path,
+    generated: &generate::Tally,
+    report: &Report,
+    found: &Found,
+    missing: &[String],
+    used_before: bool,
+) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let mut line = |args: std::fmt::Arguments<'_>| writeln!(text, "{args}").unwrap_or_default();
+
+    line(format_args!("Sent      {generated}"));
+    line(format_args!("          out of order, steps without their runId, some in envelopes and arrays"));
+    line(format_args!(""));
+    for (run, steps) in &found.runs {
+        line(format_args!(
+            "run {}  {}  {}  {} steps  {:.1} % eliminated{}",
+            run.run_id,
+            run.pipeline_id,
+            run.status.as_str(),
+            run.total_steps,
+            run.overall_elimination_ratio * 100.0,
+            run.error.as_ref().map(|error| format!("  ({error})")).unwrap_or_default(),
+        ));
+        for step in steps {
+            line(format_args!(
+                "    {:<24} {:<10} {:>5} in {:>5} out {:>6.1} %   {} kept, {} eliminated, {} scored",
+                step.step_name,
+                step.step_type,
+                grouped(step.input_count),
+                grouped(step.output_count),
+                step.elimination_ratio * 100.0,
+                step.kept_count,
+                step.eliminated_count,
+                step.scored_count,
+            ));
+        }
+    }
+    if report.rows.runs > found.runs.len() as u64 {
+        line(format_args!("... and {} more runs", grouped(report.rows.runs - found.runs.len() as u64)));
+    }
+    line(format_args!(""));
+    line(format_args!("Dead letters: kept with their bytes and a reason, never dropped"));
+    let mut by_code: BTreeMap<&str, Vec<&DeadLetterRow>> = BTreeMap::new();
+    for letter in &found.dead_letters {
+        by_code.entry(&letter.code).or_default().push(letter);
+    }
+    for (code, letters) in by_code {
+        let example = letters.first().map(|letter| letter.reason.as_str()).unwrap_or_default();
+        line(format_args!("  {:>4} {code:<14} e.g. {example}", letters.len()));
+    }
+    line(format_args!(""));
+    line(format_args!("{}", Summary::new(report).to_string().trim_end()));
+    line(format_args!(""));
+    if missing.is_empty() {
+        line(format_args!(
+            "Nothing is missing: each of {} runs, {} steps, {} decisions is one object and one row, each of {} dead letters too.",
+            grouped(generated.runs),
+            grouped(generated.steps),
+            grouped(generated.decisions),
+            grouped(generated.dead_letters()),
+        ));
+    } else if used_before {
+        line(format_args!(
+            "{} held other events before, so what was sent now cannot be counted in it; name a fresh --data to see.",
+            data.display()
+        ));
+    }
+    line(format_args!("objects   {}", data.join("objects").display()));
+    line(format_args!("tables    {}   (e.g. sqlite3 {0} 'SELECT * FROM runs')", data.join("xray.db").display()));
+    text
+}

@@ -1,0 +1,110 @@
+//! From single values to the whole: what several settings decide together.
+
+use super::endpoint::Endpoint;
+use super::problems::Problems;
+use super::settings;
+use super::{Config, Credentials, S3, S3Flavor};
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+
+/// The settings that were given, anywhere but as a default: their path, and their name as the user typed it.
+pub(super) type Given = BTreeMap<&'static str, String>;
+
+/// A [`Config`] in the making: where values go that need no other, beside those that do.
+pub(super) struct Draft {
+    pub(super) config: Config,
+    pub(super) clickhouse_host: Endpoint,
+    pub(super) clickhouse_port: u16,
+    pub(super) minio: Group,
+    pub(super) minio_port: u16,
+    pub(super) minio_use_ssl: bool,
+    pub(super) aws: Group,
+    pub(super) aws_region: Option<String>,
+}
+
+/// What `MINIO_` and `AWS_` settings have in common.
+#[derive(Default)]
+pub(super) struct Group {
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) bucket: Option<String>,
+    pub(super) keys: Keys,
+}
+
+/// An access key and its secret, as far as they are there.
+#[derive(Default)]
+pub(super) struct Keys {
+    pub(super) access: Option<SecretString>,
+    pub(super) secret: Option<SecretString>,
+}
+
+impl Draft {
+    /// A draft with no value of its own: the defaults come through the layers like all else.
+    pub(super) fn new() -> Self {
+        Draft {
+            config: Config::default(),
+            clickhouse_host: Endpoint::host("localhost"),
+            clickhouse_port: 0,
+            minio: Group::default(),
+            minio_port: 0,
+            minio_use_ssl: false,
+            aws: Group::default(),
+            aws_region: None,
+        }
+    }
+
+    /// The configuration these values make.
+    pub(super) fn finish(self, given: &Given, problems: &mut Problems) -> Config {
+        let mut config = self.config;
+        config.clickhouse.url = {
+            let https = self.clickhouse_host.tls == Some(true);
+            let port = if https && !given.contains_key("clickhouse.port") { 8443 } else { self.clickhouse_port };
+            self.clickhouse_host.url(false, Some(port))
+        };
+        let defaults = config.s3;
+        config.s3 = match flavor(given) {
+            S3Flavor::Minio => S3 {
+                flavor: S3Flavor::Minio,
+                endpoint: self.minio.endpoint.map(|it| it.url(self.minio_use_ssl, Some(self.minio_port))),
+                bucket: self.minio.bucket.unwrap_or(defaults.bucket),
+                region: None,
+                credentials: credentials(
+                    self.minio.keys,
+                    ["s3.minio.access_key", "s3.minio.secret_key"],
+                    given,
+                    problems,
+                ),
+            },
+            S3Flavor::Aws => S3 {
+                flavor: S3Flavor::Aws,
+                endpoint: self.aws.endpoint.map(|it| it.url(true, None)),
+                bucket: self.aws.bucket.unwrap_or(defaults.bucket),
+                region: self.aws_region,
+                credentials: credentials(
+                    self.aws.keys,
+                    ["s3.aws.access_key_id", "s3.aws.secret_access_key"],
+                    given,
+                    problems,
+                ),
+            },
+        };
+        config
+    }
+}
+
+/// The rule of [`S3Flavor`].
+fn flavor(given: &Given) -> S3Flavor {
+    let minio = given.keys().any(|path| path.starts_with("s3.minio."));
+    let aws = given.contains_key("s3.aws.bucket") || given.contains_key("s3.aws.endpoint");
+    if aws && !minio { S3Flavor::Aws } else { S3Flavor::Minio }
+}
+
+/// Both keys or none.
+fn credentials(keys: Keys, paths: [&'static str; 2], given: &Given, problems: &mut Problems) -> Option<Credentials> {
+    for (path, other) in [(paths[0], paths[1]), (paths[1], paths[0])] {
+        if let (Some(name), None) = (given.get(path), given.get(other)) {
+            let other = settings::at(other).map_or(other, |setting| setting.env);
+            problems.add(name, format!("needs {other} as well, or neither of them"));
+        }
+    }
+    Some(Credentials { access_key: keys.access?, secret_key: keys.secret? })
+}

@@ -1,0 +1,40 @@
+//! Names that are nearly right.
+
+/// The candidate most like `name`. One with the same last word of the path wins: the key is right, its table is not.
+pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let last = |path: &str| path.rsplit('.').next().map(str::to_owned);
+    let rank = |candidate: &str| (last(candidate) == last(name), strsim::jaro_winkler(name, candidate));
+    candidates.into_iter().max_by(|a, b| {
+        let (a, b) = (rank(a), rank(b));
+        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings;
+
+    #[test]
+    fn of_variables_and_keys() {
+        for (name, expected) in [
+            ("CLICKHOUSE_DB", "CLICKHOUSE_DATABASE"),
+            ("CLICKHOUSE_USERNAME", "CLICKHOUSE_USER"),
+            ("CLICKHOUSE_PASWORD", "CLICKHOUSE_PASSWORD"),
+            ("MINIO_BUKET", "MINIO_BUCKET"),
+            ("AWS_S3_BUCKET_NAME", "AWS_S3_BUCKET"),
+            ("XRAY_DATADIR", "XRAY_DATA_DIR"),
+        ] {
+            assert_eq!(nearest(name, settings::all().map(|setting| setting.env)), Some(expected));
+        }
+        for (name, expected) in [
+            ("clickhouse.db", "clickhouse.database"),
+            ("limits.batch_size", "queue.batch_size"),
+            ("host", "clickhouse.host"),
+            ("http.token", "http.ingest_token"),
+            ("s3.bucket", "s3.aws.bucket"),
+        ] {
+            assert_eq!(nearest(name, settings::all().map(|setting| setting.path)), Some(expected));
+        }
+    }
+}

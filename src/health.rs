@@ -1,0 +1,260 @@
+//! Whether the worker makes progress, and whether it can do its work: what `/healthz` and `/readyz` answer from.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a loop that has work may be silent. The longest thing one waits for between two beats is a call of a store,
+/// and those end after 60 s at the latest; twice that is no longer slowness.
+pub const SILENCE_LIMIT: Duration = Duration::from_secs(120);
+
+/// The state of the worker's loops and dependencies. Cheap to clone; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    draining: AtomicBool,
+    /// Weak: a loop that has ended, and so dropped its pulse, is nobody's worry.
+    loops: Mutex<Vec<Weak<Loop>>>,
+    dependencies: Mutex<BTreeMap<&'static str, Status>>,
+}
+
+#[derive(Debug)]
+struct Loop {
+    name: &'static str,
+    /// The last beat; `None` while it waits for work.
+    busy_since: Mutex<Option<Instant>>,
+}
+
+impl Health {
+    /// The pulse of a loop that starts now. It counts until its last clone is dropped.
+    pub fn pulse(&self, name: &'static str) -> Pulse {
+        let watched = Arc::new(Loop { name, busy_since: Mutex::new(Some(Instant::now())) });
+        let mut loops = lock(&self.shared.loops);
+        loops.retain(|other| other.strong_count() > 0);
+        loops.push(Arc::downgrade(&watched));
+        Pulse { watched }
+    }
+
+    /// The handle of a store, by the name people see. Its state is unknown, which is not ready, until it is first
+    /// reported; handles of one name report on the same store.
+    pub fn store(&self, name: &'static str) -> Dependency {
+        lock(&self.shared.dependencies).entry(name).or_insert_with(Status::unknown);
+        Dependency { name, health: self.clone() }
+    }
+
+    /// The worker takes no more work and finishes what it holds. There is no way back.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`drain`](Self::drain) was called.
+    pub fn draining(&self) -> bool {
+        self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether the last report on this store was good.
+    pub fn is_up(&self, store: &str) -> bool {
+        lock(&self.shared.dependencies).get(store).is_some_and(|status| status.state == State::Up)
+    }
+
+    /// The running loops that have been silent for longer than [`SILENCE_LIMIT`], and for how long. Healthy is when
+    /// there is none.
+    pub fn stuck(&self) -> Vec<(&'static str, Duration)> {
+        let loops = lock(&self.shared.loops);
+        let silent = loops.iter().filter_map(Weak::upgrade).filter_map(|watched| {
+            let since = (*lock(&watched.busy_since))?;
+            Some((watched.name, since.elapsed()))
+        });
+        silent.filter(|(_, silence)| *silence > SILENCE_LIMIT).collect()
+    }
+
+    /// Whether the worker is ready, and why not.
+    pub fn readiness(&self) -> Readiness {
+        let dependencies = lock(&self.shared.dependencies).clone();
+        let draining = self.draining();
+        let all_up = dependencies.values().all(|status| status.state == State::Up);
+        Readiness { ready: all_up && !draining, draining, dependencies }
+    }
+}
+
+/// The sign of life of one loop; its clones are the same. Dropping the last says that the loop has ended.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Pulse {
+    watched: Arc<Loop>,
+}
+
+impl Pulse {
+    /// The loop is alive and at work.
+    pub fn beat(&self) {
+        *lock(&self.watched.busy_since) = Some(Instant::now());
+    }
+
+    /// The loop waits for work: until its next beat, silence is fine.
+    pub fn idle(&self) {
+        *lock(&self.watched.busy_since) = None;
+    }
+}
+
+/// Reports on one dependency. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Dependency {
+    name: &'static str,
+    health: Health,
+}
+
+impl Dependency {
+    /// It answers. Returns whether that is news: log then, and only then.
+    pub fn up(&self) -> bool {
+        self.report(State::Up, None)
+    }
+
+    /// It does not answer, or refuses us; `error` is the sentence for the person who reads it. Returns whether that is
+    /// news; another error while it is down already is none, but is the one that is shown from now on.
+    pub fn down(&self, error: impl Into<String>) -> bool {
+        self.report(State::Down, Some(error.into()))
+    }
+
+    fn report(&self, state: State, error: Option<String>) -> bool {
+        let mut dependencies = lock(&self.health.shared.dependencies);
+        let status = dependencies.entry(self.name).or_insert_with(Status::unknown);
+        let news = status.state != state;
+        if news {
+            status.state = state;
+            status.since = Utc::now();
+        }
+        if error.is_some() {
+            status.last_error = error;
+        }
+        news
+    }
+}
+
+/// The answer of `/readyz`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Readiness {
+    /// Every dependency is up and the worker is not draining.
+    pub ready: bool,
+    /// The worker is stopping.
+    pub draining: bool,
+    /// The dependencies by name.
+    pub dependencies: BTreeMap<&'static str, Status>,
+}
+
+/// What is known of a dependency.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The last report.
+    pub state: State,
+    /// The first report of this state in a row.
+    #[serde(serialize_with = "iso")]
+    pub since: DateTime<Utc>,
+    /// The newest error, kept when it is up again.
+    pub last_error: Option<String>,
+}
+
+impl Status {
+    fn unknown() -> Self {
+        Status { state: State::Unknown, since: Utc::now(), last_error: None }
+    }
+}
+
+/// The state of a dependency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Not reported on yet.
+    Unknown,
+    /// It answers.
+    Up,
+    /// It does not answer, or refuses us.
+    Down,
+}
+
+fn iso<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn pass(time: Duration) {
+        tokio::time::advance(time).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_loop_that_falls_silent_is_stuck_until_it_beats() {
+        let health = Health::default();
+        let pulse = health.pulse("receive");
+        pass(SILENCE_LIMIT).await;
+        assert_eq!(health.stuck(), []);
+        pass(Duration::from_secs(1)).await;
+        assert_eq!(health.stuck(), [("receive", SILENCE_LIMIT + Duration::from_secs(1))]);
+        pulse.beat();
+        assert_eq!(health.stuck(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_loop_may_be_silent_and_an_ended_one_too() {
+        let health = Health::default();
+        let (waiting, ended) = (health.pulse("receive"), health.pulse("flush"));
+        waiting.idle();
+        drop(ended);
+        pass(SILENCE_LIMIT * 10).await;
+        assert_eq!(health.stuck(), []);
+        waiting.beat();
+        pass(SILENCE_LIMIT * 2).await;
+        assert_eq!(health.stuck().len(), 1);
+    }
+
+    #[test]
+    fn ready_is_when_all_are_up_and_nothing_drains() {
+        let health = Health::default();
+        let (objects, database) = (health.store("objects"), health.store("database"));
+        assert!(objects.up());
+        assert!(!health.readiness().ready, "the database is unknown yet");
+        assert!(database.up());
+        assert!(health.readiness().ready);
+        assert!(health.is_up("database") && !health.is_up("no such thing"));
+
+        assert!(database.down("refused"));
+        assert!(!health.readiness().ready);
+        assert!(!health.is_up("database"));
+        assert!(database.up());
+        health.drain();
+        let readiness = health.readiness();
+        assert!(readiness.draining && !readiness.ready);
+    }
+
+    #[test]
+    fn only_a_change_is_news_and_keeps_its_time() {
+        let health = Health::default();
+        let database = health.store("database");
+        assert!(database.down("refused"));
+        let since = health.readiness().dependencies["database"].since;
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(!health.store("database").down("timed out"));
+        let status = health.readiness().dependencies["database"].clone();
+        assert_eq!((status.since, status.last_error.as_deref()), (since, Some("timed out")));
+
+        assert!(database.up());
+        assert!(!database.up());
+        let status = health.readiness().dependencies["database"].clone();
+        assert!(status.since > since);
+        assert_eq!(status.last_error.as_deref(), Some("timed out"));
+    }
+}

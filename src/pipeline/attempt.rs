@@ -1,0 +1,169 @@
+//! Every call of a store goes through here: its timeout, its retries, what is said about it.
+
+use crate::health::{Dependency, Pulse};
+use crate::metrics::Metrics;
+use crate::store::{Class, StoreError};
+use rand::RngExt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// One attempt must end within this; a store that takes longer is taken to hang. An attempt that timed out may still
+/// have taken effect: every call may be repeated.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(15);
+
+/// The worker was told to stop before the store took it. What was to be written stays unacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct GivenUp;
+
+/// Calls one store, for as long as it takes.
+#[derive(Debug, Clone)]
+pub(super) struct Attempts {
+    store: &'static str,
+    dependency: Dependency,
+    pulse: Arc<Pulse>,
+    metrics: Metrics,
+    give_up: CancellationToken,
+}
+
+/// An item's own result: refused for good, or done.
+pub(super) type ItemResult<T> = Result<T, StoreError>;
+
+impl Attempts {
+    pub(super) fn new(
+        store: &'static str,
+        dependency: Dependency,
+        pulse: Arc<Pulse>,
+        metrics: Metrics,
+        give_up: CancellationToken,
+    ) -> Self {
+        Attempts { store, dependency, pulse, metrics, give_up }
+    }
+
+    /// Calls with all items, then again with those that failed for a time or because of us, until each is done or
+    /// refused on its own account. `call` answers item by item, in order.
+    pub(super) async fn each<I, T, F, Fut>(&self, items: Vec<I>, call: F) -> Result<Vec<ItemResult<T>>, GivenUp>
+    where
+        I: Clone,
+        F: Fn(Arc<[I]>) -> Fut,
+        Fut: Future<Output = Vec<ItemResult<T>>>,
+    {
+        let mut results: Vec<Option<ItemResult<T>>> = items.iter().map(|_| None).collect();
+        let mut open: Vec<usize> = (0..items.len()).collect();
+        let mut backoff = Backoff::default();
+        while !open.is_empty() {
+            let group: Arc<[I]> = open.iter().map(|&at| items[at].clone()).collect();
+            let answers = self.once(call(group)).await?;
+            let mut failed = Vec::new();
+            let mut error = None;
+            match answers {
+                Err(late) => {
+                    failed = std::mem::take(&mut open);
+                    error = Some(late);
+                }
+                Ok(answers) => {
+                    for (at, answer) in open.drain(..).zip(answers) {
+                        match answer {
+                            Err(again) if again.class != Class::Item => {
+                                failed.push(at);
+                                error = Some(again);
+                            }
+                            done => results[at] = Some(done),
+                        }
+                    }
+                }
+            }
+            open = failed;
+            match error {
+                None => {
+                    if self.dependency.up() {
+                        tracing::info!(store = self.store, "store is up");
+                    }
+                }
+                Some(error) => {
+                    self.failed(&error);
+                    self.wait(backoff.next()).await?;
+                }
+            }
+        }
+        Ok(results.into_iter().flatten().collect())
+    }
+
+    /// The same for a call that succeeds or fails as one.
+    pub(super) async fn one<T, F, Fut>(&self, call: F) -> Result<ItemResult<T>, GivenUp>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, StoreError>>,
+    {
+        let results = self.each(vec![()], |_| async { vec![call().await] }).await?;
+        // One item in, one result out; the store answering nothing at all cannot happen here.
+        results.into_iter().next().ok_or(GivenUp)
+    }
+
+    /// The same for what has no item to blame: every failure is retried.
+    pub(super) async fn insist<T, F, Fut>(&self, call: F) -> Result<T, GivenUp>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, StoreError>>,
+    {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.one(&call).await? {
+                Ok(done) => return Ok(done),
+                Err(refused) => {
+                    self.failed(&refused);
+                    self.wait(backoff.next()).await?;
+                }
+            }
+        }
+    }
+
+    /// One attempt. The outer `Err` ends it all, the inner one is a timeout.
+    async fn once<T>(&self, call: impl Future<Output = T>) -> Result<Result<T, StoreError>, GivenUp> {
+        let late = || {
+            let seconds = ATTEMPT_TIMEOUT.as_secs();
+            StoreError::new(self.store, Class::Transient, format!("{} gave no answer within {seconds} s", self.store))
+        };
+        self.pulse.beat();
+        tokio::select! {
+            biased;
+            () = self.give_up.cancelled() => Err(GivenUp),
+            answer = timeout(ATTEMPT_TIMEOUT, call) => Ok(answer.map_err(|_| late())),
+        }
+    }
+
+    fn failed(&self, error: &StoreError) {
+        self.metrics.store_failed(error.store, error.class != Class::Item);
+        let error_text = error.chain();
+        if self.dependency.down(error_text.as_str()) {
+            tracing::warn!(store = self.store, class = error.class.as_str(), error = error_text, "store is down");
+        } else {
+            tracing::debug!(store = self.store, class = error.class.as_str(), error = error_text, "attempt failed");
+        }
+    }
+
+    async fn wait(&self, pause: Duration) -> Result<(), GivenUp> {
+        tokio::select! {
+            () = self.give_up.cancelled() => Err(GivenUp),
+            () = sleep(pause) => Ok(()),
+        }
+    }
+}
+
+/// Exponential, with full jitter from half of it on, so that many workers do not come back at the same moment.
+#[derive(Debug, Default)]
+struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    fn next(&mut self) -> Duration {
+        let pause = FIRST_BACKOFF.saturating_mul(1 << self.failures.min(16)).min(LONGEST_BACKOFF);
+        self.failures += 1;
+        pause.mul_f64(rand::rng().random_range(0.5..1.0))
+    }
+}

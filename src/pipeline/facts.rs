@@ -1,0 +1,80 @@
+//! The second stage, the facts of a group, and the third, the rows derived from them.
+
+use super::attempt::{Attempts, GivenUp};
+use super::batch::{Work, touched};
+use super::objects::Objects;
+use super::stage::Writer;
+use super::tally::Tally;
+use crate::metrics::Stage;
+use crate::store::{MetricsStore, Record};
+use std::sync::Arc;
+
+/// Inserts the facts of groups.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) store: Arc<dyn MetricsStore>,
+    pub(super) attempts: Attempts,
+    /// For the dead letters of what the store refuses.
+    pub(super) objects: Arc<Objects>,
+}
+
+impl Writer for Facts {
+    const STAGE: Stage = Stage::Facts;
+    // One group at a time, as large as what waits: few large inserts are what tables want.
+    const JOIN: usize = 32;
+    const OVERLAP: usize = 1;
+
+    /// `Ok` once all facts are inserted; what the store refuses for good is a dead letter instead.
+    async fn write(&self, group: &mut [&mut Work]) -> Result<(), GivenUp> {
+        let mut refused = Vec::new();
+        // A refused group is halved until the refused item is alone, so that its neighbours are not held up.
+        let mut open = vec![records(group)];
+        while let Some(part) = open.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            if let Err(error) = self.attempts.one(|| self.store.insert_facts(&part)).await? {
+                match part.as_slice() {
+                    [alone] => refused.extend(group.iter_mut().filter_map(|work| work.refuse(alone, &error))),
+                    several => {
+                        let (front, back) = several.split_at(several.len() / 2);
+                        open.extend([front.to_vec(), back.to_vec()]);
+                    }
+                }
+            }
+        }
+        self.objects.write_letters(refused).await
+    }
+}
+
+/// Recomputes what depends on the facts of groups.
+#[derive(Debug)]
+pub(super) struct Derived {
+    pub(super) store: Arc<dyn MetricsStore>,
+    pub(super) attempts: Attempts,
+    pub(super) tally: Arc<Tally>,
+}
+
+impl Writer for Derived {
+    const STAGE: Stage = Stage::Derived;
+    // One group at a time, as large as what waits: few large inserts are what tables want.
+    const JOIN: usize = 32;
+    const OVERLAP: usize = 1;
+
+    /// `Ok` once every derived row that depends on the group is right and durable.
+    async fn write(&self, group: &mut [&mut Work]) -> Result<(), GivenUp> {
+        let records = records(group);
+        if !records.is_empty() {
+            let touched = touched(&records);
+            self.attempts.insist(|| self.store.recompute(&touched)).await?;
+        }
+        for record in records {
+            self.tally.event(record.event.kind());
+        }
+        Ok(())
+    }
+}
+
+fn records(group: &[&mut Work]) -> Vec<Arc<Record>> {
+    group.iter().flat_map(|work| work.records.iter().map(|(_, record)| record.clone())).collect()
+}

@@ -1,0 +1,83 @@
+//! Group commit: a stage writes together what has come together.
+
+use super::attempt::GivenUp;
+use super::batch::{Batch, Work};
+use crate::health::Pulse;
+use crate::metrics::{Metrics, Stage};
+use futures_util::StreamExt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+/// What a stage does with a group.
+pub(super) trait Writer: Send + Sync + 'static {
+    /// Which stage this is.
+    const STAGE: Stage;
+    /// At most this many batches of the stage before are joined into one group.
+    const JOIN: usize;
+    /// At most this many groups are written at the same time.
+    const OVERLAP: usize;
+
+    /// Makes its part of the group durable. `Err` where the worker was told to stop first.
+    fn write(&self, group: &mut [&mut Work]) -> impl Future<Output = Result<(), GivenUp>> + Send;
+}
+
+/// What every stage is connected to.
+#[derive(Debug)]
+pub(super) struct Ends<R> {
+    /// Takes the receipts of what was given up.
+    pub(super) unstored: UnboundedSender<Vec<R>>,
+    pub(super) metrics: Metrics,
+    pub(super) pulse: Arc<Pulse>,
+}
+
+/// Runs a stage until its input ends and all of it went on or came back.
+///
+/// No timer: while a group is being written, what arrives waits, and is the next group. An idle stage writes a single
+/// batch at once; under load groups grow by themselves. The channels need no bound of their own, because every delivery
+/// in them holds its share of the [`Budget`](super::Budget).
+pub(super) async fn run<R: Send + 'static, W: Writer>(
+    writer: Arc<W>,
+    input: UnboundedReceiver<Batch<R>>,
+    output: UnboundedSender<Batch<R>>,
+    ends: Ends<R>,
+) {
+    // The pulse rests only while no group at all is being written.
+    let writing = AtomicUsize::new(0);
+    let mut groups = UnboundedReceiverStream::new(input)
+        .ready_chunks(W::JOIN)
+        .map(|waiting| {
+            writing.fetch_add(1, Relaxed);
+            write(writer.clone(), Batch::merge(waiting), &ends)
+        })
+        .buffer_unordered(W::OVERLAP);
+    while let Some((batch, written)) = groups.next().await {
+        if writing.fetch_sub(1, Relaxed) == 1 {
+            ends.pulse.idle();
+        }
+        // A closed channel means that its reader is gone with the process; the receipts drop, unacked.
+        match written {
+            Ok(()) => output.send(batch).ok(),
+            Err(GivenUp) => ends.unstored.send(batch.0.into_iter().map(|delivery| delivery.receipt).collect()).ok(),
+        };
+    }
+}
+
+async fn write<R: Send, W: Writer>(
+    writer: Arc<W>,
+    mut batch: Batch<R>,
+    ends: &Ends<R>,
+) -> (Batch<R>, Result<(), GivenUp>) {
+    ends.pulse.beat();
+    let begun = Instant::now();
+    let mut group: Vec<&mut Work> = batch.0.iter_mut().map(|delivery| &mut delivery.work).collect();
+    let events = group.iter().map(|work| work.records.len()).sum();
+    let written = writer.write(&mut group).await;
+    if written.is_ok() {
+        ends.metrics.flush(W::STAGE, begun.elapsed().as_secs_f64(), events);
+    }
+    (batch, written)
+}

@@ -1,0 +1,42 @@
+//! How far an input is: a bar on a terminal, a line in the log now and then elsewhere.
+
+use crate::pipeline::Tally;
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use std::convert::Infallible;
+use std::io::{IsTerminal, stderr};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::time::sleep;
+
+const REDRAW: Duration = Duration::from_millis(200);
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// Shows how far it is until dropped.
+pub async fn show(tally: &Tally, read: &AtomicU64, total: Option<u64>) -> Infallible {
+    if !stderr().is_terminal() {
+        loop {
+            sleep(LOG_EVERY).await;
+            tracing::info!(events = tally.all_events(), bytes = read.load(Relaxed), of = total, "working");
+        }
+    }
+    let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+    let shape = if total.is_some() { "{wide_bar} {bytes} of {total_bytes}, {msg}" } else { "{spinner} {bytes} {msg}" };
+    if let Ok(style) = ProgressStyle::with_template(shape) {
+        bar.set_style(style);
+    }
+    let bar = Cleared(bar);
+    loop {
+        bar.0.set_position(read.load(Relaxed));
+        bar.0.set_message(format!("{} events stored", HumanCount(tally.all_events())));
+        sleep(REDRAW).await;
+    }
+}
+
+/// Takes the bar off the screen when dropped.
+struct Cleared(ProgressBar);
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

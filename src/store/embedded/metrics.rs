@@ -1,0 +1,155 @@
+use super::blocking::blocking;
+use super::reader::Reader;
+use super::{directory, facts, open, recompute, sqlite_fault};
+use crate::dead_letter::DeadLetter;
+use crate::event::Kind;
+use crate::numbers::Version;
+use crate::store::{MetricsStore, Recomputed, Record, RowCounts, StoreError, Touched};
+use async_trait::async_trait;
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub(super) const NAME: &str = "database";
+
+/// The tables, in the SQLite file `DIR/xray.db`.
+///
+/// Writers take turns, in this process and among all, so that each transaction sees every one before it. Facts are
+/// written without waiting for the disk: they stand in the log before the derived rows that follow, whose transaction
+/// waits for all of it.
+#[derive(Debug, Clone)]
+pub struct SqliteMetrics(Arc<Database>);
+
+#[derive(Debug)]
+struct Database {
+    dir: PathBuf,
+    path: PathBuf,
+    durable: bool,
+    connection: Mutex<Connection>,
+}
+
+/// What a transaction has to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// Nothing; a later one waits for it.
+    No,
+    /// The disk.
+    Durable,
+}
+
+impl SqliteMetrics {
+    /// Opens the tables in `dir`, which is created if absent. Without `durable` nothing waits for the disk: what was
+    /// stored survives the end of the process, but a power cut may damage the file.
+    ///
+    /// Refuses a file that is no SQLite database or that of another program, and a schema newer than this program.
+    pub fn open(dir: &Path, durable: bool) -> Result<Self, StoreError> {
+        let dir = directory::create_root(dir, durable)?;
+        let connection = Mutex::new(open::writer(&dir, durable)?);
+        Ok(SqliteMetrics(Arc::new(Database { path: dir.join(open::FILE), dir, durable, connection })))
+    }
+
+    /// One transaction, on a thread that may block. `doing` is for the error message.
+    async fn write<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        wait: Wait,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let database = self.0.clone();
+        let outcome = blocking(NAME, move || {
+            database.write(wait, work).map_err(|error| sqlite_fault::fault(doing, &database.path, error))
+        });
+        outcome.await?
+    }
+}
+
+impl Database {
+    fn write<T>(&self, wait: Wait, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        // A panic while it was held has rolled its transaction back.
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        // Not below "normal": a checkpoint must sync the log before it is overwritten.
+        let synchronous = match wait {
+            _ if !self.durable => "off",
+            Wait::No => "normal",
+            Wait::Durable => "full",
+        };
+        connection.pragma_update(None, "synchronous", synchronous)?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let answer = work(&transaction)?;
+        if wait == Wait::Durable {
+            touch_barrier(&transaction)?;
+        }
+        transaction.commit()?;
+        Ok(answer)
+    }
+
+    fn probe(&self) -> rusqlite::Result<()> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        touch_barrier(&transaction)?;
+        transaction.rollback()
+    }
+}
+
+/// Makes sure that the transaction changes a page: else its commit does not sync the log. What it found there may be by
+/// a process that died before it did.
+fn touch_barrier(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.prepare_cached("UPDATE barrier SET commits = commits + 1")?.execute(())?;
+    Ok(())
+}
+
+#[async_trait]
+impl MetricsStore for SqliteMetrics {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn insert_facts(&self, records: &[Arc<Record>]) -> Result<(), StoreError> {
+        let records = records.to_vec();
+        self.write("write facts to", Wait::No, move |transaction| facts::insert(transaction, &records)).await
+    }
+
+    async fn recompute(&self, touched: &Touched) -> Result<Recomputed, StoreError> {
+        let touched = touched.clone();
+        self.write("write derived rows to", Wait::Durable, move |transaction| {
+            recompute::recompute(transaction, &touched)
+        })
+        .await
+    }
+
+    async fn insert_dead_letters(&self, letters: &[Arc<DeadLetter>]) -> Result<(), StoreError> {
+        let letters = letters.to_vec();
+        self.write("write dead letters to", Wait::Durable, move |transaction| {
+            letters.iter().try_for_each(|letter| insert_dead_letter(transaction, letter))
+        })
+        .await
+    }
+
+    async fn row_counts(&self) -> Result<RowCounts, StoreError> {
+        let dir = self.0.dir.clone();
+        blocking(NAME, move || Reader::open(&dir)?.counts()).await?
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        let database = self.0.clone();
+        blocking(NAME, move || database.probe().map_err(|error| sqlite_fault::fault("write to", &database.path, error)))
+            .await?
+    }
+}
+
+fn insert_dead_letter(transaction: &Transaction<'_>, letter: &DeadLetter) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO dead_letters (sha256, code, reason, source, kind, s3_key, bytes, first_seen, version)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+    transaction.prepare_cached(sql)?.execute(params![
+        letter.sha256.to_string(),
+        letter.code().as_str(),
+        letter.rejection.reason,
+        letter.source,
+        letter.kind.map_or("", Kind::as_str),
+        letter.key(),
+        i64::try_from(letter.full_bytes).unwrap_or(i64::MAX),
+        letter.first_seen(),
+        Version::ZERO.to_string(),
+    ])?;
+    Ok(())
+}

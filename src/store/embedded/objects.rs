@@ -1,0 +1,66 @@
+use super::blocking::blocking;
+use super::files::Files;
+use crate::store::{Created, Existing, Object, RawStore, Replaced, StoreError, Tag};
+use async_trait::async_trait;
+use std::path::Path;
+use std::sync::Arc;
+
+pub(super) const NAME: &str = "objects";
+
+/// Objects as plain files under `DIR/objects/{key}`.
+///
+/// A file is written under a temporary name, made durable, and only then given its own: under a key there is always one
+/// object, whole. Directories may hold millions of files; none is ever listed.
+#[derive(Debug, Clone)]
+pub struct FileObjects(Arc<Files>);
+
+impl FileObjects {
+    /// Opens the objects in `dir`, which is created if absent. Without `durable` nothing waits for the disk: what was
+    /// stored survives the end of the process, but not a power cut.
+    pub fn open(dir: &Path, durable: bool) -> Result<Self, StoreError> {
+        Ok(FileObjects(Arc::new(Files::open(dir, durable)?)))
+    }
+
+    /// Answers for a group, on a thread that may block.
+    async fn group<T: Send + 'static>(
+        &self,
+        size: usize,
+        work: impl FnOnce(&Files) -> Vec<Result<T, StoreError>> + Send + 'static,
+    ) -> Vec<Result<T, StoreError>> {
+        let files = self.0.clone();
+        let answers = blocking(NAME, move || work(&files)).await;
+        answers.unwrap_or_else(|error| (0..size).map(|_| Err(repeat(&error))).collect())
+    }
+}
+
+/// The same error once more, for another element of its group.
+pub(super) fn repeat(error: &StoreError) -> StoreError {
+    StoreError::new(error.store, error.class, error.chain())
+}
+
+#[async_trait]
+impl RawStore for FileObjects {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn create(&self, objects: &[Arc<Object>]) -> Vec<Result<Created, StoreError>> {
+        let objects = objects.to_vec();
+        self.group(objects.len(), move |files| files.create(&objects)).await
+    }
+
+    async fn read(&self, keys: &[String]) -> Vec<Result<Option<Existing>, StoreError>> {
+        let keys = keys.to_vec();
+        self.group(keys.len(), move |files| keys.iter().map(|key| files.read(key)).collect()).await
+    }
+
+    async fn replace(&self, objects: &[(Arc<Object>, Tag)]) -> Vec<Result<Replaced, StoreError>> {
+        let objects = objects.to_vec();
+        self.group(objects.len(), move |files| files.replace(&objects)).await
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        let files = self.0.clone();
+        blocking(NAME, move || files.probe()).await?
+    }
+}

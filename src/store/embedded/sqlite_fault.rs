@@ -1,0 +1,66 @@
+//! What to do about a failure of SQLite. Decided here and nowhere else; codes: <https://www.sqlite.org/rescode.html>.
+
+use crate::store::{Class, StoreError};
+use rusqlite::{Error, ErrorCode};
+use std::path::Path;
+
+/// The failure of `doing` ("write facts to") something with the database at `path`.
+pub(super) fn fault(doing: &str, path: &Path, error: Error) -> StoreError {
+    let (class, advice) = judge(&error);
+    let path = path.display();
+    let message = match advice {
+        Some(advice) => format!("cannot {doing} {path}: {advice}"),
+        None => format!("cannot {doing} {path}"),
+    };
+    StoreError::new(super::metrics::NAME, class, message).because(error)
+}
+
+/// Somebody else has the lock, and may let go of it soon.
+pub(super) fn is_busy(error: &Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+fn judge(error: &Error) -> (Class, Option<&'static str>) {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => {
+            (Class::Us, Some("the disk that holds it is full: free some space; the worker goes on by itself"))
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => (
+            Class::Us,
+            Some(
+                "it may not be written: give the user who runs the worker read and write access to it and its directory",
+            ),
+        ),
+        Some(ErrorCode::CannotOpen) => (
+            Class::Us,
+            Some(
+                "it cannot be opened: the directory must exist and be readable and writable, and this be a file in it",
+            ),
+        ),
+        Some(ErrorCode::NotADatabase) => {
+            (Class::Us, Some("it is no SQLite database: move it away, or choose another data directory"))
+        }
+        Some(ErrorCode::DatabaseCorrupt) => {
+            (Class::Us, Some("it is damaged: move it away, start anew and send the events in DIR/objects again"))
+        }
+        Some(ErrorCode::Unknown) if lacks_table(error) => {
+            (Class::Us, Some("a table or column is missing: restore it, or move the file away and start anew"))
+        }
+        Some(ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => {
+            (Class::Item, Some("the database does not take this value"))
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            (Class::Transient, Some("another process has been holding its lock for long"))
+        }
+        None if matches!(error, Error::FromSqlConversionFailure(..) | Error::InvalidColumnType(..)) => {
+            (Class::Item, Some("a row holds a value that the worker never writes; someone else must have changed it"))
+        }
+        _ => (Class::Transient, None),
+    }
+}
+
+/// SQLite has no code of its own for this.
+fn lacks_table(error: &Error) -> bool {
+    let text = error.to_string();
+    ["no such table", "no such column", "has no column"].iter().any(|sign| text.contains(sign))
+}

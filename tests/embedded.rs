@@ -1,0 +1,292 @@
+//! `run --embedded --input`: whatever the order, the repetition, the number of processes and the crashes, the same
+//! objects and the same rows, and those of the model.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rusqlite::types::Value as Cell;
+use support::model::{Input, State, diff, expected};
+use support::state::read_embedded;
+use support::worker::{Running, ran, work_off, worker, write_lines};
+
+/// Generated pipelines with plenty of everything that goes wrong, and bodies that mean harm.
+fn bodies(dir: &Path) -> Vec<Vec<u8>> {
+    let shares =
+        ["--duplicates", "0.1", "--reordered", "0.3", "--late", "0.2", "--conflicting", "0.05", "--malformed", "0.05"];
+    let (code, _, stderr) = ran(dir, &[&["generate", "--runs", "20", "--output", "generated"], &shares[..]].concat());
+    assert_eq!(code, 0, "{stderr}");
+    let text = std::fs::read(dir.join("generated")).unwrap();
+    let mut bodies: Vec<Vec<u8>> =
+        text.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect();
+    bodies.extend(hostile());
+    bodies
+}
+
+fn hostile() -> Vec<Vec<u8>> {
+    let decision = |id: &str, step: &str, run: &str, rest: &str| {
+        let id = serde_json::to_string(id).unwrap();
+        format!(
+            r#"{{"id":{id},"stepId":"{step}","runId":"{run}","outcome":"kept","itemId":"i","timestamp":"2026-02-28T23:59:59.999Z"{rest}}}"#
+        )
+    };
+    let step =
+        |rest: &str| format!(r#"{{"id":"moving","type":"rank","name":"n","startedAt":"2026-02-28T23:00:00Z"{rest}}}"#);
+    let run = |id: &str, rest: &str| {
+        format!(r#"{{"id":"{id}","pipelineId":"p-{id}","status":"running","startedAt":1772319600000{rest}}}"#)
+    };
+    let mut bodies: Vec<String> = ["../../x", "..", ".", "...", "/etc/passwd", "a\\b", "ü 漢 !", "%2E", "CON"]
+        .iter()
+        .map(|id| decision(id, "s'; DROP TABLE runs", "r", ""))
+        .collect();
+    bodies.extend([
+        decision(&"x".repeat(512), "s", "r", ""),
+        decision(&"漢".repeat(170), "s", "r", ""),
+        decision(&"x".repeat(513), "s", "r", ""),
+        decision("deep", "s", "r", &format!(r#","input":{}{}"#, "[".repeat(20_000), "]".repeat(20_000))),
+        decision("nul", "s", "r", r#","reason":"a\u0000b","metadata":{"inputCount":3}"#),
+        // Conflicts: same place; another run; another step.
+        decision("conflict", "s", "r", r#","score":1"#),
+        decision("conflict", "s", "r", r#","score":2"#),
+        decision("conflict", "s", "r2", ""),
+        decision("conflict", "s2", "r", ""),
+        // A step that learns its run, and moves.
+        decision("m1", "moving", "run-b", ""),
+        decision("m2", "moving", "run-a", ""),
+        step(""),
+        step(r#","completedAt":"2026-02-28T23:30:00Z","runId":"run-c","inputCount":0"#),
+        step(r#","completedAt":"2026-02-28T23:30:00Z","runId":"run-d","note":"equal rank"}"#.trim_end_matches('}')),
+        run("run-a", ""),
+        run("run-b", ""),
+        run("run-c", r#","error":"\u0000 odd","metadata":{ "k" : 1 }"#),
+        run("run-d", r#","completedAt":null"#),
+        run("run-d", "").replace("running", "failed"),
+        run("run-d", "").replace("running", "cancelled"),
+        "[]".to_owned(),
+        "[[]]".to_owned(),
+        "{".repeat(5000),
+    ]);
+    let mut bodies: Vec<Vec<u8>> = bodies.into_iter().map(String::into_bytes).collect();
+    bodies.extend([b"\xff\xfe".to_vec(), b"\0\0\0\0\x01{}".to_vec(), b"{\"id\":\"\xc3\x28\"}".to_vec()]);
+    bodies
+}
+
+fn model(bodies: &[Vec<u8>]) -> State {
+    expected(bodies.iter().map(|body| Input { body, hint: None }))
+}
+
+fn assert_state(data: &Path, expected: &State) {
+    let differences = diff(expected, &read_embedded(data));
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// Every table as it stands, versions included, without what may vary.
+fn dump(data: &Path) -> BTreeMap<&'static str, Vec<Vec<(String, Cell)>>> {
+    let db = Connection::open(data.join("xray.db")).unwrap();
+    ["decision_events", "steps", "runs", "step_reports", "run_reports", "step_links"]
+        .into_iter()
+        .map(|table| {
+            let mut query = db.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2, 3")).unwrap();
+            let names: Vec<String> = query.column_names().into_iter().map(str::to_owned).collect();
+            let rows = query.query_map([], |row| {
+                let cell = |at: usize| (names[at].clone(), row.get(at).unwrap());
+                Ok((0..names.len()).map(cell).filter(|(name, _)| name != "updated_at").collect())
+            });
+            (table, rows.unwrap().map(Result::unwrap).collect())
+        })
+        .collect()
+}
+
+/// The same bodies in another order; the same order each time.
+fn shuffled(bodies: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut order: Vec<usize> = (0..bodies.len()).collect();
+    let mut state = 88_172_645_463_325_252_u64;
+    for at in (1..order.len()).rev() {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        order.swap(at, (state % (at as u64 + 1)) as usize);
+    }
+    order.into_iter().map(|at| bodies[at].clone()).collect()
+}
+
+#[test]
+fn once_twice_shuffled_and_by_two_processes() {
+    let dir = tempfile::tempdir().unwrap();
+    let bodies = bodies(dir.path());
+    let expected = model(&bodies);
+    let input = write_lines(dir.path().join("input"), &bodies);
+
+    let first = work_off(dir.path(), "once", &input);
+    assert_state(&dir.path().join("once"), &expected);
+    assert_eq!(first["objects"]["created"], expected.objects.len());
+    assert_eq!(first["rows"]["decision_events"], expected.decision_events.len());
+    assert_eq!(first["rows"]["dead_letters"], expected.dead_letters.len());
+    let once = dump(&dir.path().join("once"));
+
+    let again = work_off(dir.path(), "once", &input);
+    assert_state(&dir.path().join("once"), &expected);
+    assert_eq!((&again["objects"]["created"], &again["objects"]["replaced"]), (&0.into(), &0.into()), "{again}");
+    assert_eq!(dump(&dir.path().join("once")), once);
+
+    let other = write_lines(dir.path().join("shuffled"), &shuffled(&bodies));
+    work_off(dir.path(), "shuffled-data", &other);
+    assert_state(&dir.path().join("shuffled-data"), &expected);
+    assert_eq!(dump(&dir.path().join("shuffled-data")), once);
+
+    // Two processes at once in one directory, their halves overlapping in a third of the bodies.
+    let third = bodies.len() / 3;
+    let halves = [&bodies[..2 * third], &shuffled(&bodies[third..])[..]];
+    let inputs: Vec<String> =
+        halves.iter().enumerate().map(|(i, half)| write_lines(dir.path().join(format!("half{i}")), half)).collect();
+    let mut both: Vec<Running> = inputs
+        .iter()
+        .map(|input| {
+            Running(
+                worker(dir.path(), &["run", "--embedded", "--data", "both", "--input", input])
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null())
+                    .spawn()
+                    .unwrap(),
+            )
+        })
+        .collect();
+    for process in &mut both {
+        assert!(process.ended().success());
+    }
+    assert_state(&dir.path().join("both"), &expected);
+    assert_eq!(dump(&dir.path().join("both")), once);
+}
+
+#[test]
+fn kill_9_in_the_middle_and_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let bodies = bodies(dir.path());
+    let input = write_lines(dir.path().join("input"), &bodies);
+    let data = dir.path().join("data");
+    // Ever later in the work, from before the first object to near the end.
+    for millis in [5, 20, 40, 80, 120, 200, 300] {
+        let mut process = Running(
+            worker(dir.path(), &["run", "--embedded", "--data", "data", "--input", &input])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap(),
+        );
+        std::thread::sleep(Duration::from_millis(millis));
+        process.kill_9();
+    }
+    work_off(dir.path(), "data", &input);
+    assert_state(&data, &model(&bodies));
+    work_off(dir.path(), "clean", &input);
+    assert_eq!(dump(&data), dump(&dir.path().join("clean")));
+    let leftovers = std::fs::read_dir(data.join("tmp")).unwrap().count();
+    assert!(leftovers <= 1, "{leftovers} directories of dead processes were left behind");
+}
+
+#[test]
+fn not_durable_is_the_same_but_for_the_power_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let bodies = bodies(dir.path());
+    let input = write_lines(dir.path().join("input"), &bodies);
+    let status = worker(dir.path(), &["run", "--embedded", "--data", "data", "--input", &input])
+        .env("XRAY_DURABLE", "false")
+        .stdout(Stdio::null())
+        .status();
+    assert!(status.unwrap().success());
+    assert_state(&dir.path().join("data"), &model(&bodies));
+}
+
+#[test]
+fn too_large_is_cut_and_its_neighbours_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = |id: &str| {
+        format!(r#"{{"id":"{id}","pipelineId":"p","status":"pending","startedAt":1772319600000}}"#).into_bytes()
+    };
+    let bodies = [good("a"), vec![b'x'; 5000], good("b"), [good("c"), vec![b' '; 5000]].concat(), good("d")];
+    let input = write_lines(dir.path().join("input"), &bodies);
+    let status = worker(dir.path(), &["run", "--embedded", "--data", "data", "--input", &input, "--strict"])
+        .env("MAX_EVENT_BYTES", "2000")
+        .stdout(Stdio::null())
+        .status();
+    assert_eq!(status.unwrap().code(), Some(3), "--strict");
+    let inputs = bodies.iter().map(|body| Input { body, hint: None });
+    let expected = support::model::expected_within(2000, inputs);
+    assert_eq!((expected.runs.len(), expected.dead_letters.len()), (3, 2));
+    assert_state(&dir.path().join("data"), &expected);
+}
+
+#[test]
+fn one_body_over_several_lines_and_standard_input() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = r#"{"id":"a","pipelineId":"p","status":"pending","startedAt":1772319600000}"#;
+    let pretty = format!("[\n  {run},\n  7\n]\n");
+    std::fs::write(dir.path().join("pretty.json"), &pretty).unwrap();
+    let summary = work_off(dir.path(), "data", "pretty.json");
+    assert_eq!((&summary["events"]["run"], &summary["deadLetters"]), (&1.into(), &1.into()));
+    assert_state(&dir.path().join("data"), &model(&[pretty.into_bytes()]));
+
+    let input = std::fs::File::open(dir.path().join("pretty.json")).unwrap();
+    let status = worker(dir.path(), &["run", "--embedded", "--data", "data", "--input", "-"])
+        .stdin(input)
+        .stdout(Stdio::null())
+        .status();
+    assert!(status.unwrap().success());
+}
+
+/// Each is one clear sentence and the documented exit code.
+#[test]
+fn wrong_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("events"), "[]").unwrap();
+    std::fs::write(dir.path().join("a-file"), "x").unwrap();
+    std::fs::create_dir(dir.path().join("not-sqlite")).unwrap();
+    std::fs::write(dir.path().join("not-sqlite/xray.db"), "x".repeat(5000)).unwrap();
+    for (name, sql) in [
+        ("foreign", "CREATE TABLE t (x)"),
+        ("newer", "PRAGMA user_version = 999; PRAGMA application_id = 1482842489; CREATE TABLE t (x)"),
+    ] {
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+        Connection::open(dir.path().join(name).join("xray.db")).unwrap().execute_batch(sql).unwrap();
+    }
+    let run = |data| vec!["run", "--embedded", "--data", data, "--input", "events"];
+    for (args, code, says) in [
+        (vec!["run", "--embedded", "--data", "d", "--input", "nowhere"], 2, "nowhere"),
+        (vec!["run", "--embedded", "--data", "d", "--input", "."], 2, "directory"),
+        (vec!["run", "--embedded"], 2, "--data"),
+        (vec!["run"], 2, "--data"),
+        (vec!["run", "--strict"], 2, "--input"),
+        (vec!["no-such-command"], 2, "no-such-command"),
+        (run("a-file"), 1, "a-file"),
+        (run("not-sqlite"), 1, "xray.db"),
+        (run("foreign"), 1, "xray.db"),
+        (run("newer"), 1, "999"),
+    ] {
+        let (found, stdout, stderr) = ran(dir.path(), &args);
+        assert_eq!(found, code, "{args:?}: {stderr}");
+        assert!(stderr.contains(says) && stdout.is_empty(), "{args:?}: {stdout} {stderr}");
+        assert!(stderr.starts_with("error: ") && (code == 2 || stderr.lines().count() == 1), "{args:?}: {stderr}");
+    }
+    let foreign = Connection::open(dir.path().join("foreign/xray.db")).unwrap();
+    let tables: i64 = foreign.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0)).unwrap();
+    assert_eq!(tables, 1, "nothing was written into it");
+
+    let wrong = worker(dir.path(), &["run", "--data", "d"])
+        .env("BATCH_SIZE", "many")
+        .env("HTTP_ADDR", "nowhere")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(wrong.stderr).unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(stderr.contains("BATCH_SIZE") && stderr.contains("HTTP_ADDR"), "all problems at once: {stderr}");
+    let other = worker(dir.path(), &run("d")).env("QUEUE_TYPE", "kafka").output().unwrap();
+    assert_eq!(other.status.code(), Some(2));
+    let missing = worker(dir.path(), &["run", "--data", "d"]).env("QUEUE_TYPE", "sqs").output().unwrap();
+    let stderr = String::from_utf8(missing.stderr).unwrap();
+    assert_eq!(missing.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("--features sqs") && stderr.contains("memory"), "{stderr}");
+}
