@@ -90,13 +90,15 @@ fn dump(data: &Path) -> BTreeMap<&'static str, Vec<Vec<(String, Cell)>>> {
     ["decision_events", "steps", "runs", "step_reports", "run_reports", "step_links"]
         .into_iter()
         .map(|table| {
-            let mut query = db.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2, 3")).unwrap();
+            let mut query = db.prepare(&format!("SELECT * FROM {table}")).unwrap();
             let names: Vec<String> = query.column_names().into_iter().map(str::to_owned).collect();
             let rows = query.query_map([], |row| {
                 let cell = |at: usize| (names[at].clone(), row.get(at).unwrap());
                 Ok((0..names.len()).map(cell).filter(|(name, _)| name != "updated_at").collect())
             });
-            (table, rows.unwrap().map(Result::unwrap).collect())
+            let mut rows: Vec<Vec<_>> = rows.unwrap().map(Result::unwrap).collect();
+            rows.sort_by_cached_key(|row| format!("{row:?}"));
+            (table, rows)
         })
         .collect()
 }
@@ -248,7 +250,7 @@ fn wrong_starts() {
     std::fs::write(dir.path().join("not-sqlite/xray.db"), "x".repeat(5000)).unwrap();
     for (name, sql) in [
         ("foreign", "CREATE TABLE t (x)"),
-        ("newer", "PRAGMA user_version = 999; PRAGMA application_id = 1482842489; CREATE TABLE t (x)"),
+        ("newer", "PRAGMA user_version = 999; PRAGMA application_id = 1481793913; CREATE TABLE t (x)"),
     ] {
         std::fs::create_dir(dir.path().join(name)).unwrap();
         Connection::open(dir.path().join(name).join("xray.db")).unwrap().execute_batch(sql).unwrap();

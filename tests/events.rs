@@ -97,7 +97,7 @@ fn reasons_name_the_field_and_what_was_found() {
     let long_id = format!("\"{}\"", "x".repeat(513));
     for (base, name, value, code, says) in [
         (DECISION, "outcome", "\"keep\"", Code::BadField, "kept, eliminated, scored; found \"keep\""),
-        (DECISION, "outcome", "null", Code::MissingField, "`outcome` is missing"),
+        (DECISION, "stepId", "null", Code::MissingField, "`stepId` is missing"),
         (DECISION, "timestamp", "1769900399", Code::BadField, "epoch seconds"),
         (DECISION, "timestamp", "\"yesterday\"", Code::BadField, "`timestamp` must be an RFC 3339 time"),
         (DECISION, "timestamp", "\"1999-12-31T23:59:59.999Z\"", Code::BadField, "from 2000-01-01"),

@@ -128,7 +128,7 @@ impl Metrics {
         self.events_received.get_or_create(&self.received_label(kind)).inc();
     }
 
-    /// So many events are durable.
+    /// So many events are durable, and their messages acked.
     pub fn stored(&self, events: u64) {
         self.events_stored.inc_by(events);
     }
@@ -157,9 +157,10 @@ impl Metrics {
         self.store_errors.get_or_create(&StoreErrors { store, retryable }).inc();
     }
 
-    /// A message is acked this long after the broker took it.
+    /// A message is acked this long after the broker took it; by a broker whose clock is ahead, that may be negative.
     pub fn end_to_end(&self, seconds: f64) {
-        self.end_to_end_seconds.observe(seconds);
+        // A sum that falls would look like a restart.
+        self.end_to_end_seconds.observe(seconds.max(0.0));
     }
 
     fn received_label(&self, kind: Option<Kind>) -> Received {
@@ -198,7 +199,7 @@ impl Metrics {
             end_to_end_seconds,
         } = self.clone();
         registry.register("xray_events_received", "Events that came off the queue", events_received);
-        registry.register("xray_events_stored", "Events that are durable", events_stored);
+        registry.register("xray_events_stored", "Events that are durable and acked", events_stored);
         registry.register("xray_dead_letters", "What was no event, by reason", dead_letters);
         registry.register("xray_redeliveries", "Messages that had been delivered before", redeliveries);
         registry.register("xray_flush_seconds", "How long the stages of a flush took", flush_seconds);
@@ -276,6 +277,7 @@ mod tests {
         metrics.flush(Stage::Derived, 0.007, 42);
         metrics.store_failed("database", true);
         metrics.end_to_end(4.0);
+        metrics.end_to_end(-60.0);
         health.store("database").up();
         let hold = budget.hold(1000);
         for line in [
@@ -288,8 +290,9 @@ mod tests {
             r#"xray_flush_seconds_bucket{le="0.01",stage="facts"} 1"#,
             "xray_flush_events_sum 42.0",
             r#"xray_store_errors_total{store="database",retryable="true"} 1"#,
-            r#"xray_end_to_end_seconds_bucket{le="2.5"} 0"#,
-            r#"xray_end_to_end_seconds_bucket{le="5.0"} 1"#,
+            r#"xray_end_to_end_seconds_bucket{le="2.5"} 1"#,
+            r#"xray_end_to_end_seconds_bucket{le="5.0"} 2"#,
+            "xray_end_to_end_seconds_sum 4.0",
             r#"xray_store_up{store="database"} 1"#,
             r#"xray_store_up{store="objects"} 0"#,
             "xray_in_flight_messages 1",
