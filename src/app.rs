@@ -150,9 +150,8 @@ impl Parts {
         worker_done.cancel();
         if let Some(server) = server {
             // Clients that do not read their answers must not hold up the exit.
-            match timeout(HTTP_LINGER, server).await {
-                Ok(Ok(Err(error))) => return Err(Failure::failed(format!("the HTTP server failed: {error}"))),
-                Ok(Ok(Ok(())) | Err(_)) | Err(_) => {}
+            if let Ok(Ok(Err(error))) = timeout(HTTP_LINGER, server).await {
+                return Err(Failure::failed(format!("the HTTP server failed: {error}")));
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use crate::exit::Failure;
 use crate::generate;
-use crate::http::ndjson::{Line, Lines};
+use crate::ndjson::{Line, Lines};
 use crate::pipeline::{Message, Origin};
 use crate::queue::memory::{MemoryQueue, Refused};
 use bytes::Bytes;
@@ -99,9 +99,7 @@ impl Feeder<'_> {
             Input::Text { name, reader, .. } => self.text(name, reader).await.map(|()| None),
             Input::Generated(mut lines) => {
                 let name: Arc<str> = "demo".into();
-                let mut number = 0;
-                while let Some(body) = lines.next() {
-                    number += 1;
+                for (number, body) in (1..).zip(lines.by_ref()) {
                     self.push(&name, Line { number, body, cut: None }).await?;
                 }
                 Ok(Some(lines.tally().clone()))

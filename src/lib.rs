@@ -15,6 +15,7 @@ pub mod health;
 pub mod http;
 pub mod key;
 pub mod metrics;
+pub mod ndjson;
 pub mod numbers;
 pub mod pipeline;
 pub mod probe;

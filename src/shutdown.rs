@@ -1,8 +1,14 @@
 //! Signals.
 
+use futures_util::FutureExt;
 use std::io;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+
+/// A supervisor may signal the process and then its whole group; nobody asks a second time so soon.
+const ECHO: Duration = Duration::from_millis(250);
 
 /// Cancels `stop` at the first SIGTERM or SIGINT; a second one ends the process at once, with exit code 1. Both leave
 /// unacked what is not stored.
@@ -10,18 +16,20 @@ pub fn on_signals(stop: CancellationToken) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
-        for first in [true, false] {
-            let name = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            };
-            if first {
-                tracing::info!(signal = name, "stopping");
-                stop.cancel();
-            }
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        }
+        stop.cancel();
+        sleep(ECHO).await;
+        // What came meanwhile is an echo.
+        let _ = (terminate.recv().now_or_never(), interrupt.recv().now_or_never());
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
         tracing::warn!("second signal: exiting at once; what is not stored stays with the broker");
-        std::process::exit(1);
+        std::process::exit(1)
     });
     Ok(())
 }

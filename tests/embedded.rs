@@ -1,6 +1,8 @@
 //! `run --embedded --input`: whatever the order, the repetition, the number of processes and the crashes, the same
 //! objects and the same rows, and those of the model.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -91,7 +93,7 @@ fn dump(data: &Path) -> BTreeMap<&'static str, Vec<Vec<(String, Cell)>>> {
         .into_iter()
         .map(|table| {
             let mut query = db.prepare(&format!("SELECT * FROM {table}")).unwrap();
-            let names: Vec<String> = query.column_names().into_iter().map(str::to_owned).collect();
+            let names: Vec<String> = query.column_names().map(str::to_owned).collect();
             let rows = query.query_map([], |row| {
                 let cell = |at: usize| (names[at].clone(), row.get(at).unwrap());
                 Ok((0..names.len()).map(cell).filter(|(name, _)| name != "updated_at").collect())

@@ -1,5 +1,7 @@
 //! Events: every framing, every reason why something is none, and the properties that hold for any bytes.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use xray_processor_worker::event::{Code, Event, Fact, Kind, Part, Rejected, decode, kind_hint, parse_event};

@@ -1,6 +1,8 @@
 //! The promise of the pipeline, with stores that block, fail and lie about what took effect: nothing is acked before
 //! all of it is durable, nothing is lost, and the end is the model's.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod support;
 
 use std::collections::BTreeMap;

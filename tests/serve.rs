@@ -1,5 +1,7 @@
 //! `run --embedded` as a server: what a producer is told, what survives, and how it ends.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod support;
 
 use std::time::Duration;

@@ -3,7 +3,6 @@
 use crate::config::{Loaded, render_json, render_text};
 use crate::exit::{Exit, Failure};
 use clap::Args;
-use std::io::{Write, stdout};
 
 /// Arguments of `config`.
 #[derive(Args, Debug, Clone)]
@@ -19,9 +18,7 @@ pub fn main(args: &ConfigArgs, loaded: &Loaded) -> Result<Exit, Failure> {
         super::run::Output::Text => render_text(loaded),
         super::run::Output::Json => render_json(loaded),
     };
-    let mut out = stdout().lock();
-    // A reader that has seen enough (`| head`) is no failure.
-    writeln!(out, "{}", text.trim_end()).ok();
+    super::print(&format!("{}\n", text.trim_end()));
     loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     Ok(Exit::Done)
 }

@@ -11,13 +11,13 @@ use crate::numbers::{RunRow, StepRow};
 use crate::store::StoreError;
 use crate::store::embedded::{DeadLetterRow, Reader};
 use clap::Args;
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{Write as _, stdout};
 use std::path::{Path, PathBuf};
 
 /// How many runs are shown with their steps.
-const RUNS_SHOWN: usize = 5;
+const RUNS_SHOWN: usize = 12;
+/// How many malformed bodies are shown each with their reason.
+const LETTERS_SHOWN: usize = 15;
 
 /// Arguments of `demo`.
 #[derive(Args, Debug, Clone)]
@@ -27,7 +27,7 @@ pub struct DemoArgs {
     data: PathBuf,
 
     /// How many runs to make up; one is about 70 events
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     runs: u64,
 
     /// Another seed, other ids, items and outcomes
@@ -52,7 +52,7 @@ pub async fn main(args: &DemoArgs, config: &Config) -> Result<Exit, Failure> {
         runs: args.runs,
         duplicates: 0.1,
         conflicting: 0.01,
-        malformed: 0.01,
+        malformed: 0.02,
         ..Plan::default()
     };
     let input = Input::Generated(Box::new(Lines::new(plan)));
@@ -61,9 +61,7 @@ pub async fn main(args: &DemoArgs, config: &Config) -> Result<Exit, Failure> {
     let generated = report.generated.clone().unwrap_or_default();
     let missing = missing(&generated, &report, found.objects);
 
-    let text = render(&args.data, &generated, &report, &found, &missing, used_before);
-    // A reader that has seen enough (`| head`) is no failure.
-    stdout().lock().write_all(text.as_bytes()).ok();
+    super::print(&render(&args.data, &generated, &report, &found, &missing, used_before));
     if missing.is_empty() || used_before {
         return Ok(Exit::Done);
     }
@@ -112,6 +110,11 @@ fn missing(generated: &generate::Tally, report: &Report, objects: u64) -> Vec<St
     .collect()
 }
 
+/// The line number of a source such as `demo:17`.
+fn position(source: &str) -> &str {
+    source.rsplit(':').next().unwrap_or(source)
+}
+
 fn render(
     data: &Path,
     generated: &generate::Tally,
@@ -127,6 +130,7 @@ fn render(
     line(format_args!("Sent      {generated}"));
     line(format_args!("          out of order, steps without their runId, some in envelopes and arrays"));
     line(format_args!(""));
+    let width = found.runs.iter().flat_map(|(_, steps)| steps).map(|step| step.step_name.len()).max().unwrap_or(0);
     for (run, steps) in &found.runs {
         line(format_args!(
             "run {}  {}  {}  {} steps  {:.1} % eliminated{}",
@@ -139,7 +143,7 @@ fn render(
         ));
         for step in steps {
             line(format_args!(
-                "    {:<24} {:<10} {:>5} in {:>5} out {:>6.1} %   {} kept, {} eliminated, {} scored",
+                "    {:<width$}  {:<9} {:>4} in {:>4} out {:>6.1} %   {} kept, {} eliminated, {} scored",
                 step.step_name,
                 step.step_type,
                 grouped(step.input_count),
@@ -155,15 +159,18 @@ fn render(
         line(format_args!("... and {} more runs", grouped(report.rows.runs - found.runs.len() as u64)));
     }
     line(format_args!(""));
-    line(format_args!("Dead letters: kept with their bytes and a reason, never dropped"));
-    let mut by_code: BTreeMap<&str, Vec<&DeadLetterRow>> = BTreeMap::new();
-    for letter in &found.dead_letters {
-        by_code.entry(&letter.code).or_default().push(letter);
+    let (conflicts, malformed): (Vec<_>, Vec<_>) = found.dead_letters.iter().partition(|l| l.code == "conflict");
+    line(format_args!("{} malformed, kept as dead letters with their bytes and a reason:", malformed.len()));
+    for letter in malformed.iter().take(LETTERS_SHOWN) {
+        line(format_args!("    line {:<6} {:<13} {}", position(&letter.source), letter.code, letter.reason));
     }
-    for (code, letters) in by_code {
-        let example = letters.first().map(|letter| letter.reason.as_str()).unwrap_or_default();
-        line(format_args!("  {:>4} {code:<14} e.g. {example}", letters.len()));
+    if malformed.len() > LETTERS_SHOWN {
+        line(format_args!("    ... and {} more in the table dead_letters", malformed.len() - LETTERS_SHOWN));
     }
+    line(format_args!(
+        "{} conflicts: a decision sent twice under one id with different bytes; one counts, the other is a dead letter",
+        conflicts.len()
+    ));
     line(format_args!(""));
     line(format_args!("{}", Summary::new(report).to_string().trim_end()));
     line(format_args!(""));

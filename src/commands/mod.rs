@@ -5,3 +5,11 @@ pub mod demo;
 pub mod generate;
 pub mod run;
 mod summary;
+
+use std::io::{Write, stdout};
+
+/// Prints a result. A reader that has seen enough (`| head`) is no failure.
+fn print(text: &str) {
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).ok();
+}

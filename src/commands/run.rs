@@ -87,10 +87,10 @@ pub async fn main(args: &RunArgs, config: &Config) -> Result<Exit, Failure> {
     let give_up_after = args.give_up_after.unwrap_or(GIVE_UP_AFTER);
     let report = app::work_off(config, input, give_up_after, args.http_addr.is_some()).await?;
     let summary = Summary::new(&report);
-    match args.output {
-        Output::Text => print!("{summary}"),
-        Output::Json => println!("{}", summary.json()),
-    }
+    super::print(&match args.output {
+        Output::Text => summary.to_string(),
+        Output::Json => format!("{}\n", summary.json()),
+    });
     Ok(if args.strict && report.tally.dead_letters() > 0 { Exit::Found } else { Exit::Done })
 }
 

@@ -2,7 +2,6 @@
 
 #[cfg(feature = "memory")]
 pub mod ingest;
-pub mod ndjson;
 mod probes;
 
 use crate::health::Health;

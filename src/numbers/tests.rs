@@ -192,7 +192,7 @@ proptest! {
         decisions in prop::collection::vec(any_decision(), 0..12), cut in 0..12_usize, seed in any::<u64>(),
     ) {
         let mut shuffled = decisions.clone();
-        shuffled.sort_by_key(|(_, Sha256(bytes))| bytes[0] as u64 ^ seed % 251);
+        shuffled.sort_by_key(|(_, Sha256(bytes))| bytes[0] as u64 ^ (seed % 251));
         prop_assert_eq!(totals(&decisions), totals(&shuffled));
         let (left, right) = shuffled.split_at(cut.min(shuffled.len()));
         let mut merged = totals(left);

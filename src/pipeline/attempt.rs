@@ -25,7 +25,7 @@ pub(super) struct GivenUp;
 pub(super) struct Attempts {
     store: &'static str,
     dependency: Dependency,
-    pulse: Arc<Pulse>,
+    pulse: Pulse,
     metrics: Metrics,
     give_up: CancellationToken,
 }
@@ -37,7 +37,7 @@ impl Attempts {
     pub(super) fn new(
         store: &'static str,
         dependency: Dependency,
-        pulse: Arc<Pulse>,
+        pulse: Pulse,
         metrics: Metrics,
         give_up: CancellationToken,
     ) -> Self {
@@ -48,9 +48,10 @@ impl Attempts {
     /// refused on its own account. `call` answers item by item, in order.
     pub(super) async fn each<I, T, F, Fut>(&self, items: Vec<I>, call: F) -> Result<Vec<ItemResult<T>>, GivenUp>
     where
-        I: Clone,
-        F: Fn(Arc<[I]>) -> Fut,
-        Fut: Future<Output = Vec<ItemResult<T>>>,
+        I: Clone + Send + Sync,
+        T: Send,
+        F: Fn(Arc<[I]>) -> Fut + Send + Sync,
+        Fut: Future<Output = Vec<ItemResult<T>>> + Send,
     {
         let mut results: Vec<Option<ItemResult<T>>> = items.iter().map(|_| None).collect();
         let mut open: Vec<usize> = (0..items.len()).collect();
@@ -96,8 +97,9 @@ impl Attempts {
     /// The same for a call that succeeds or fails as one.
     pub(super) async fn one<T, F, Fut>(&self, call: F) -> Result<ItemResult<T>, GivenUp>
     where
-        F: Fn() -> Fut,
-        Fut: Future<Output = Result<T, StoreError>>,
+        T: Send,
+        F: Fn() -> Fut + Send + Sync,
+        Fut: Future<Output = Result<T, StoreError>> + Send,
     {
         let results = self.each(vec![()], |_| async { vec![call().await] }).await?;
         // One item in, one result out; the store answering nothing at all cannot happen here.
@@ -107,8 +109,9 @@ impl Attempts {
     /// The same for what has no item to blame: every failure is retried.
     pub(super) async fn insist<T, F, Fut>(&self, call: F) -> Result<T, GivenUp>
     where
-        F: Fn() -> Fut,
-        Fut: Future<Output = Result<T, StoreError>>,
+        T: Send,
+        F: Fn() -> Fut + Send + Sync,
+        Fut: Future<Output = Result<T, StoreError>> + Send,
     {
         let mut backoff = Backoff::default();
         loop {
@@ -123,7 +126,7 @@ impl Attempts {
     }
 
     /// One attempt. The outer `Err` ends it all, the inner one is a timeout.
-    async fn once<T>(&self, call: impl Future<Output = T>) -> Result<Result<T, StoreError>, GivenUp> {
+    async fn once<T: Send>(&self, call: impl Future<Output = T> + Send) -> Result<Result<T, StoreError>, GivenUp> {
         let late = || {
             let seconds = ATTEMPT_TIMEOUT.as_secs();
             StoreError::new(self.store, Class::Transient, format!("{} gave no answer within {seconds} s", self.store))

@@ -1,6 +1,6 @@
 //! What travels through the stages: deliveries, taken apart once.
 
-use super::delivery::{Cut, Delivery, Message, RejectedPart, Settlement, Stored};
+use super::delivery::{Cut, Delivery, Message, Settlement, Stored};
 use super::{Hold, Limits};
 use crate::dead_letter::DeadLetter;
 use crate::digest::Sha256;
@@ -84,7 +84,7 @@ impl Work {
                 message.hint,
                 rejection.clone(),
             )));
-            work.settlement.rejected.push(RejectedPart { index: 0, rejection });
+            work.settlement.reject(0, &rejection);
             return work;
         }
         for (index, part) in (0..).zip(decode(&message.body, message.hint)) {
@@ -98,7 +98,7 @@ impl Work {
     }
 
     fn reject(&mut self, index: u64, Rejected { body, kind, rejection }: Rejected) {
-        self.settlement.rejected.push(RejectedPart { index, rejection: rejection.clone() });
+        self.settlement.reject(index, &rejection);
         let whole = Cut { full_bytes: body.len() as u64, sha256: Sha256::of(&body) };
         self.letters.push(Arc::new(self.envelope.letter(body, whole, kind, rejection)));
     }
@@ -115,9 +115,9 @@ impl Work {
         let at = self.records.iter().position(|(_, mine)| Arc::ptr_eq(mine, record))?;
         let (index, record) = self.records.remove(at);
         let rejection = Rejection::new(Code::StoreRefused, format!("{} refused it: {}", error.store, error.chain()));
-        let letter = Arc::new(self.letter(&record, rejection.clone()));
+        let letter = Arc::new(self.letter(&record, rejection));
         self.settlement.stored -= 1;
-        self.settlement.rejected.push(RejectedPart { index, rejection });
+        self.settlement.reject(index, &letter.rejection);
         Some(letter)
     }
 }

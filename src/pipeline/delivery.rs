@@ -105,8 +105,22 @@ impl<R> Stored<R> {
 pub struct Settlement {
     /// How many events of it are stored, conflicts included.
     pub stored: u64,
-    /// What in it was no event, each with its dead letter.
+    /// What in it was no event, each with its dead letter; the first [`MAX_LISTED`](Self::MAX_LISTED) of them.
     pub rejected: Vec<RejectedPart>,
+    /// How many there are in all.
+    pub rejected_total: u64,
+}
+
+impl Settlement {
+    /// How many rejected parts are listed: a large array of nonsense must not become a larger list of reasons.
+    pub const MAX_LISTED: usize = 1000;
+
+    pub(super) fn reject(&mut self, index: u64, rejection: &Rejection) {
+        self.rejected_total += 1;
+        if self.rejected.len() < Self::MAX_LISTED {
+            self.rejected.push(RejectedPart { index, rejection: rejection.clone() });
+        }
+    }
 }
 
 /// A part of a message that was no event.

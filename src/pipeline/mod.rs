@@ -6,7 +6,7 @@
 //!                          └── Unstored, where the worker is told to stop first
 //! ```
 //!
-//! Each stage is a [group commit](stage): what has come while it was writing is written together next. Stages overlap:
+//! Each stage is a group commit: what has come while it was writing is written together next. Stages overlap:
 //! while the facts of one group are inserted, the objects of the next are written. A delivery reaches the end only
 //! through all of them, in this order, and only there is a [`Stored`] made. Stages of different workers may interleave
 //! in any way; that the result is the same rests on the stores' conditions and on [`numbers`](crate::numbers), not on
@@ -88,8 +88,8 @@ pub fn start<R: Send + 'static>(
     give_up: &CancellationToken,
 ) -> (Intake<R>, Outlet<R>) {
     let Stores { raw, metrics: table } = stores;
-    let [objects_pulse, facts_pulse, derived_pulse] = Stage::ALL.map(|stage| Arc::new(health.pulse(stage.as_str())));
-    let attempts = |store, pulse: &Arc<Pulse>| {
+    let [objects_pulse, facts_pulse, derived_pulse] = Stage::ALL.map(|stage| health.pulse(stage.as_str()));
+    let attempts = |store, pulse: &Pulse| {
         Attempts::new(store, health.store(store), pulse.clone(), metrics.clone(), give_up.clone())
     };
     let objects = Arc::new(Objects {

@@ -29,6 +29,9 @@ pub(super) struct Objects {
     pub(super) tally: Arc<Tally>,
 }
 
+/// Dead letters are rendered and written in parts: one body may be an array of a million things that are no events.
+const LETTERS_AT_ONCE: usize = 1000;
+
 /// An event that still has to find its place, and its object.
 type Open = (Arc<Record>, Arc<Object>);
 
@@ -147,9 +150,13 @@ impl Objects {
         // The same body again is the same dead letter.
         let letters: BTreeMap<_, _> = letters.into_iter().map(|letter| (letter.sha256, letter)).collect();
         let letters: Vec<_> = letters.into_values().collect();
-        if letters.is_empty() {
-            return Ok(());
+        for letters in letters.chunks(LETTERS_AT_ONCE) {
+            self.write_some(letters).await?;
         }
+        Ok(())
+    }
+
+    async fn write_some(&self, letters: &[Arc<DeadLetter>]) -> Result<(), GivenUp> {
         let objects: Vec<_> = letters.iter().map(|letter| Arc::new(letter.object())).collect();
         self.raw_attempts
             .insist(|| async {
@@ -157,8 +164,8 @@ impl Objects {
                 results.into_iter().try_for_each(|result| result.map(|_| ()))
             })
             .await?;
-        self.table_attempts.insist(|| self.table.insert_dead_letters(&letters)).await?;
-        for letter in &letters {
+        self.table_attempts.insist(|| self.table.insert_dead_letters(letters)).await?;
+        for letter in letters {
             self.tally.dead_letter(letter.code());
             self.metrics.dead_letter(letter.code());
         }

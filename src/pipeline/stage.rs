@@ -31,7 +31,7 @@ pub(super) struct Ends<R> {
     /// Takes the receipts of what was given up.
     pub(super) unstored: UnboundedSender<Vec<R>>,
     pub(super) metrics: Metrics,
-    pub(super) pulse: Arc<Pulse>,
+    pub(super) pulse: Pulse,
 }
 
 /// Runs a stage until its input ends and all of it went on or came back.

@@ -1,7 +1,7 @@
 use super::refusal::Refusal;
 use super::report::Report;
 use crate::event::Kind;
-use crate::http::ndjson::Line;
+use crate::ndjson::Line;
 use crate::pipeline::{Cut, Message, Origin};
 use crate::queue::memory::{MemoryQueue, Wait};
 use bytes::Bytes;

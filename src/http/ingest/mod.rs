@@ -8,7 +8,7 @@ mod share;
 
 use crate::event::kind_hint;
 use crate::health::Health;
-use crate::http::ndjson::Lines;
+use crate::ndjson::Lines;
 use crate::queue::memory::MemoryQueue;
 use access::Access;
 use axum::Router;

@@ -40,7 +40,7 @@ impl Report {
     pub(super) fn add(&mut self, line: Option<u64>, settlement: Settlement) {
         let first = self.stored + self.rejected;
         self.stored += settlement.stored;
-        self.rejected += settlement.rejected.len() as u64;
+        self.rejected += settlement.rejected_total;
         let room = MAX_LISTED - self.listed.len();
         self.listed.extend(settlement.rejected.into_iter().take(room).map(|part| Rejected {
             index: first + part.index,
@@ -69,7 +69,7 @@ mod tests {
 
     fn settlement(stored: u64, rejected: &[u64]) -> Settlement {
         let part = |&index| RejectedPart { index, rejection: Rejection::new(Code::BadField, "`score` is a string") };
-        Settlement { stored, rejected: rejected.iter().map(part).collect() }
+        Settlement { stored, rejected: rejected.iter().map(part).collect(), rejected_total: rejected.len() as u64 }
     }
 
     async fn answer(report: Report) -> (u16, Value) {

@@ -57,7 +57,7 @@ impl SqliteMetrics {
     ) -> Result<T, StoreError> {
         let database = self.0.clone();
         let outcome = blocking(NAME, move || {
-            database.write(wait, work).map_err(|error| sqlite_fault::fault(doing, &database.path, error))
+            database.write(wait, work).map_err(|error| sqlite_fault::fault(doing, &database.path, &error))
         });
         outcome.await?
     }
@@ -132,8 +132,10 @@ impl MetricsStore for SqliteMetrics {
 
     async fn probe(&self) -> Result<(), StoreError> {
         let database = self.0.clone();
-        blocking(NAME, move || database.probe().map_err(|error| sqlite_fault::fault("write to", &database.path, error)))
-            .await?
+        blocking(NAME, move || {
+            database.probe().map_err(|error| sqlite_fault::fault("write to", &database.path, &error))
+        })
+        .await?
     }
 }
 

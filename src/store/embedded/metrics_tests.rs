@@ -53,7 +53,7 @@ fn tables(dir: &Path) -> BTreeMap<&'static str, BTreeSet<String>> {
     let names = ["decision_events", "step_reports", "run_reports", "step_links", "step_totals", "steps", "runs"];
     let content = |name| {
         let mut statement = connection.prepare(&format!("SELECT * FROM {name}")).unwrap();
-        let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let read = |row: &rusqlite::Row<'_>| {
             let values = columns.iter().enumerate().filter(|(_, column)| *column != "updated_at");
             values

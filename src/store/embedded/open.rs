@@ -65,7 +65,7 @@ impl From<rusqlite::Error> for Refusal {
 impl Refusal {
     fn explain(self, path: &Path) -> StoreError {
         match self {
-            Refusal::Sqlite(error) => fault("open", path, error),
+            Refusal::Sqlite(error) => fault("open", path, &error),
             Refusal::Not(why) => StoreError::new(NAME, Class::Us, format!("{} {why}", path.display())),
         }
     }

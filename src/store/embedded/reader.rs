@@ -130,6 +130,6 @@ impl Reader {
             let rows = statement.query_map(parameters, |row: &Row<'_>| read(&mut Columns::new(row)))?;
             rows.collect::<rusqlite::Result<Vec<T>>>()
         };
-        query().map_err(|error| sqlite_fault::fault("read", &self.path, error))
+        query().map_err(|error| sqlite_fault::fault("read", &self.path, &error))
     }
 }

@@ -5,14 +5,14 @@ use rusqlite::{Error, ErrorCode};
 use std::path::Path;
 
 /// The failure of `doing` ("write facts to") something with the database at `path`.
-pub(super) fn fault(doing: &str, path: &Path, error: Error) -> StoreError {
-    let (class, advice) = judge(&error);
+pub(super) fn fault(doing: &str, path: &Path, error: &Error) -> StoreError {
+    let (class, advice) = judge(error);
     let path = path.display();
     let message = match advice {
         Some(advice) => format!("cannot {doing} {path}: {advice}"),
         None => format!("cannot {doing} {path}"),
     };
-    StoreError::new(super::metrics::NAME, class, message).because(error)
+    StoreError::new(super::metrics::NAME, class, message).because(error.to_string())
 }
 
 /// Somebody else has the lock, and may let go of it soon.
