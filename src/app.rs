@@ -1,5 +1,6 @@
 //! The composition root: which stores, which queue, what runs beside the worker. It alone knows all parts.
 
+use crate::budget::Budget;
 use crate::config::{Config, QueueType};
 use crate::exit::Failure;
 use crate::feed::{FeedError, Feeder, Input};
@@ -7,7 +8,7 @@ use crate::generate;
 use crate::health::{Health, State};
 use crate::http::{self, AppState, ingest};
 use crate::metrics::Metrics;
-use crate::pipeline::{Budget, Limits, Stores, Tally};
+use crate::pipeline::{Limits, Stores, Tally};
 use crate::probe;
 use crate::progress;
 use crate::queue::memory::MemoryQueue;

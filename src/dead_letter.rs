@@ -3,7 +3,7 @@
 use crate::digest::Sha256;
 use crate::event::{Code, Kind, Rejection};
 use crate::key;
-use crate::store::Object;
+use crate::object::Object;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;

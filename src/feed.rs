@@ -166,7 +166,7 @@ fn may_be_one_body(head: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::Room;
+    use crate::budget::Room;
     use crate::queue::QueueBackend;
     use std::time::Duration;
 

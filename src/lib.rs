@@ -2,6 +2,7 @@
 //! deterministic key, keeps the metrics of runs, steps and decisions, and acks a message only when both are durable.
 
 pub mod app;
+pub mod budget;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -17,6 +18,7 @@ pub mod key;
 pub mod metrics;
 pub mod ndjson;
 pub mod numbers;
+pub mod object;
 pub mod pipeline;
 pub mod probe;
 pub mod progress;

@@ -1,8 +1,9 @@
 //! The loop around the pipeline: receive, store, ack; and how it stops.
 
+use crate::budget::Budget;
 use crate::health::{Health, Pulse};
 use crate::metrics::Metrics;
-use crate::pipeline::{self, Budget, Intake, Limits, Stored, StoredReceiver, Stores, Tally};
+use crate::pipeline::{self, Intake, Limits, Stored, StoredReceiver, Stores, Tally};
 use crate::queue::{QueueBackend, QueueError};
 use chrono::Utc;
 use std::sync::Arc;

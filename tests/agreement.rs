@@ -143,6 +143,7 @@ const STEP: Fields = &[
 const RUN: Fields = &[
     ("id", "id", IDS, true),
     ("pipelineId", "pipeline_id", IDS, true),
+    ("status", "status", STATUSES, true),
     ("startedAt", "started_at", TIMES, true),
     ("completedAt", "completed_at", TIMES, false),
     ("error", "error", TEXTS, false),

@@ -17,15 +17,17 @@ use proptest::prelude::*;
 use support::model::{Input, diff, expected};
 use support::state::read_embedded;
 use tokio::sync::Semaphore;
+use xray_processor_worker::budget::Budget;
 use xray_processor_worker::dead_letter::DeadLetter;
 use xray_processor_worker::generate::{Lines, Plan};
 use xray_processor_worker::health::Health;
 use xray_processor_worker::metrics::Metrics;
-use xray_processor_worker::pipeline::{Budget, Limits, Message, Origin, Stores, Tally};
+use xray_processor_worker::object::{Object, Record};
+use xray_processor_worker::pipeline::{Limits, Message, Origin, Stores, Tally};
 use xray_processor_worker::queue::memory::MemoryQueue;
 use xray_processor_worker::store::{
-    Class, Created, Existing, MetricsStore, Object, RawStore, Recomputed, Record, Replaced, RowCounts, StoreError, Tag,
-    Touched, embedded,
+    Class, Created, Existing, MetricsStore, RawStore, Recomputed, Replaced, RowCounts, StoreError, Tag, Touched,
+    embedded,
 };
 use xray_processor_worker::worker::{self, Context, Settings, Stop};
 

@@ -1,7 +1,7 @@
 use super::*;
+use crate::budget::Budget;
 use crate::health::SILENCE_LIMIT;
 use crate::metrics::Metrics;
-use crate::pipeline::Budget;
 use reqwest::{Method, Response};
 use serde_json::Value;
 use std::time::Duration;

@@ -1,5 +1,5 @@
+use crate::budget::Budget;
 use crate::health::Health;
-use crate::pipeline::Budget;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;

@@ -7,9 +7,9 @@ mod text;
 
 pub use text::{CONTENT_TYPE, text};
 
+use crate::budget::Budget;
 use crate::event::{Code, Kind};
 use crate::health::Health;
-use crate::pipeline::Budget;
 use live::Live;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;

@@ -1,11 +1,13 @@
 //! What travels through the stages: deliveries, taken apart once.
 
+use super::Limits;
 use super::delivery::{Cut, Delivery, Message, Settlement, Stored};
-use super::{Hold, Limits};
+use crate::budget::Hold;
 use crate::dead_letter::DeadLetter;
 use crate::digest::Sha256;
 use crate::event::{Code, Kind, Part, Rejected, Rejection, decode};
-use crate::store::{Record, StoreError, Touched};
+use crate::object::Record;
+use crate::store::{StoreError, Touched};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use std::sync::Arc;

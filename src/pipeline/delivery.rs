@@ -1,6 +1,6 @@
 //! The words between queues and the pipeline: what was delivered, and the proof that it was stored.
 
-use super::budget::Hold;
+use crate::budget::Hold;
 use crate::digest::Sha256;
 use crate::event::{Kind, Rejection};
 use bytes::Bytes;

@@ -6,7 +6,8 @@ use super::objects::Objects;
 use super::stage::Writer;
 use super::tally::Tally;
 use crate::metrics::Stage;
-use crate::store::{MetricsStore, Record};
+use crate::object::Record;
+use crate::store::MetricsStore;
 use std::sync::Arc;
 
 /// Inserts the facts of groups.

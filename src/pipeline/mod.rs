@@ -14,7 +14,6 @@
 
 mod attempt;
 mod batch;
-pub mod budget;
 mod delivery;
 mod facts;
 mod objects;
@@ -23,10 +22,10 @@ mod stage;
 mod tally;
 
 pub use attempt::ATTEMPT_TIMEOUT;
-pub use budget::{Budget, Hold, Room};
 pub use delivery::{Cut, Delivery, Message, Origin, RejectedPart, Settlement, Stored};
 pub use tally::Tally;
 
+use crate::budget::Hold;
 use crate::health::{Health, Pulse};
 use crate::metrics::{Metrics, Stage};
 use crate::store::{MetricsStore, RawStore};

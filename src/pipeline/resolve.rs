@@ -3,7 +3,8 @@
 use crate::digest::Sha256;
 use crate::event::{Event, Kind, parse_event};
 use crate::numbers::{ReportOrder, report_order};
-use crate::store::{Existing, Record};
+use crate::object::Record;
+use crate::store::Existing;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -38,7 +38,7 @@ pub(super) struct Ends<R> {
 ///
 /// No timer: while a group is being written, what arrives waits, and is the next group. An idle stage writes a single
 /// batch at once; under load groups grow by themselves. The channels need no bound of their own, because every delivery
-/// in them holds its share of the [`Budget`](super::Budget).
+/// in them holds its share of the [`Budget`](crate::budget::Budget).
 pub(super) async fn run<R: Send + 'static, W: Writer>(
     writer: Arc<W>,
     input: UnboundedReceiver<Batch<R>>,

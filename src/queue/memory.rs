@@ -1,7 +1,8 @@
 //! The queue inside the process: what `POST /ingest`, `--input` and `demo` put in.
 
 use super::{QueueBackend, QueueError};
-use crate::pipeline::{Budget, Delivery, Hold, Message, Room, Settlement, Stored};
+use crate::budget::{Budget, Hold, Room};
+use crate::pipeline::{Delivery, Message, Settlement, Stored};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

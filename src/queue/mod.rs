@@ -5,7 +5,8 @@
 #[cfg(feature = "memory")]
 pub mod memory;
 
-use crate::pipeline::{Delivery, Room, Stored};
+use crate::budget::Room;
+use crate::pipeline::{Delivery, Stored};
 use std::error::Error;
 use std::fmt::Debug;
 use std::future::Future;

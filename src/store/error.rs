@@ -49,6 +49,12 @@ impl StoreError {
         self
     }
 
+    /// The same once more, for another element of its group; the causes become part of the message.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        StoreError::new(self.store, self.class, self.chain())
+    }
+
     /// The message and all causes, in one line.
     pub fn chain(&self) -> String {
         let mut text = self.to_string();

@@ -5,13 +5,13 @@
 
 pub mod embedded;
 mod error;
-mod object;
 
 pub use error::{Class, StoreError};
-pub use object::{Existing, Object, Record, Tag};
 
 use crate::dead_letter::DeadLetter;
+use crate::object::{Object, Record};
 use async_trait::async_trait;
+use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -33,6 +33,21 @@ pub enum Replaced {
     /// The key holds something else by now, or nothing; nothing was changed.
     Changed,
 }
+
+/// What a store found under a key.
+#[derive(Debug, Clone)]
+pub struct Existing {
+    /// The object's bytes.
+    pub body: Bytes,
+    /// Names this very content for [`replace`](RawStore::replace).
+    pub tag: Tag,
+    /// Written by the worker of before: it carries no `sha256` of its own.
+    pub legacy: bool,
+}
+
+/// A store's own name for the present content of a key (an `ETag`, a digest).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tag(pub String);
 
 /// Objects under keys, with conditional writes.
 ///

@@ -1,9 +1,10 @@
 //! What needs no worker. That what is answered with 200 is durable is tested end to end.
 
 use super::*;
+use crate::budget::Room;
 use crate::event::Kind;
 use crate::http::{AppState, bind, serve};
-use crate::pipeline::{Delivery, Message, Room};
+use crate::pipeline::{Delivery, Message};
 use crate::queue::QueueBackend;
 use futures_util::stream;
 use prometheus_client::registry::Registry;

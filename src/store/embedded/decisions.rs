@@ -3,7 +3,7 @@
 use super::columns::{Columns, Sql};
 use crate::event::Decision;
 use crate::numbers::{StepTotals, Version};
-use crate::store::Record;
+use crate::object::Record;
 use rusqlite::{Connection, Result, params};
 
 /// What became of a decision.

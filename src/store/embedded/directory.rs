@@ -11,7 +11,7 @@ pub(super) fn create_root(dir: &Path, durable: bool) -> Result<PathBuf, StoreErr
     let dir = std::path::absolute(dir).map_err(|error| fault("find", dir, &error))?;
     if dir.is_file() {
         let message = format!("{} is a file: the data directory must be a directory, choose another", dir.display());
-        return Err(StoreError::new(super::objects::NAME, Class::Us, message));
+        return Err(StoreError::new(super::io_fault::NAME, Class::Us, message));
     }
     create_all(&dir, durable)?;
     Ok(dir)

@@ -5,7 +5,7 @@ use super::decisions::{self, Inserted};
 use super::{reports, totals};
 use crate::event::Fact;
 use crate::numbers::StepTotals;
-use crate::store::Record;
+use crate::object::Record;
 use rusqlite::{Connection, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

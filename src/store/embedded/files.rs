@@ -2,13 +2,13 @@
 
 use super::directory;
 use super::io_fault::fault;
-use super::objects::repeat;
 use super::publish;
 use super::scratch::{Scratch, Temp};
 use super::shards::Shards;
 use super::sync::{DataSync, NameSync};
 use crate::digest::Sha256;
-use crate::store::{Created, Existing, Object, Replaced, StoreError, Tag};
+use crate::object::Object;
+use crate::store::{Created, Existing, Replaced, StoreError, Tag};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -73,7 +73,7 @@ impl Files {
             for (i, temp) in members {
                 answers[i] = match &lock {
                     Ok(_held) => replace(&temp, &paths[i], &objects[i].1),
-                    Err(error) => Err(repeat(error)),
+                    Err(error) => Err(error.again()),
                 };
             }
         }
@@ -120,12 +120,12 @@ impl Files {
             .collect();
         let Err(error) = self.names.sync(&dirs) else { return answers };
         let error = fault("sync directories in", &self.root, &error);
-        answers.into_iter().map(|answer| if stored(&answer) { Err(repeat(&error)) } else { answer }).collect()
+        answers.into_iter().map(|answer| if stored(&answer) { Err(error.again()) } else { answer }).collect()
     }
 }
 
 fn fail<T>(count: usize, error: &StoreError) -> Vec<Result<T, StoreError>> {
-    (0..count).map(|_| Err(repeat(error))).collect()
+    (0..count).map(|_| Err(error.again())).collect()
 }
 
 fn read(path: &Path) -> Result<Option<Existing>, StoreError> {

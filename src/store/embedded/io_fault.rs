@@ -4,6 +4,9 @@ use crate::store::{Class, StoreError};
 use std::io::{Error, ErrorKind};
 use std::path::Path;
 
+/// The name of the objects in metrics, logs and errors.
+pub(super) const NAME: &str = "objects";
+
 /// The failure of `doing` ("write", "read") something at `path`.
 pub(super) fn fault(doing: &str, path: &Path, error: &Error) -> StoreError {
     let (class, advice) = judge(error);
@@ -12,7 +15,7 @@ pub(super) fn fault(doing: &str, path: &Path, error: &Error) -> StoreError {
         Some(advice) => format!("cannot {doing} {path}: {advice}"),
         None => format!("cannot {doing} {path}"),
     };
-    StoreError::new(super::objects::NAME, class, message).because(error.to_string())
+    StoreError::new(NAME, class, message).because(error.to_string())
 }
 
 fn judge(error: &Error) -> (Class, Option<&'static str>) {

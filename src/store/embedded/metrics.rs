@@ -1,16 +1,16 @@
 use super::blocking::blocking;
 use super::reader::Reader;
+use super::sqlite_fault::NAME;
 use super::{directory, facts, open, recompute, sqlite_fault};
 use crate::dead_letter::DeadLetter;
 use crate::event::Kind;
 use crate::numbers::Version;
-use crate::store::{MetricsStore, Recomputed, Record, RowCounts, StoreError, Touched};
+use crate::object::Record;
+use crate::store::{MetricsStore, Recomputed, RowCounts, StoreError, Touched};
 use async_trait::async_trait;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-
-pub(super) const NAME: &str = "database";
 
 /// The tables, in the SQLite file `DIR/xray.db`.
 ///

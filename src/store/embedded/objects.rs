@@ -1,11 +1,11 @@
 use super::blocking::blocking;
 use super::files::Files;
-use crate::store::{Created, Existing, Object, RawStore, Replaced, StoreError, Tag};
+use super::io_fault::NAME;
+use crate::object::Object;
+use crate::store::{Created, Existing, RawStore, Replaced, StoreError, Tag};
 use async_trait::async_trait;
 use std::path::Path;
 use std::sync::Arc;
-
-pub(super) const NAME: &str = "objects";
 
 /// Objects as plain files under `DIR/objects/{key}`.
 ///
@@ -29,13 +29,8 @@ impl FileObjects {
     ) -> Vec<Result<T, StoreError>> {
         let files = self.0.clone();
         let answers = blocking(NAME, move || work(&files)).await;
-        answers.unwrap_or_else(|error| (0..size).map(|_| Err(repeat(&error))).collect())
+        answers.unwrap_or_else(|error| (0..size).map(|_| Err(error.again())).collect())
     }
-}
-
-/// The same error once more, for another element of its group.
-pub(super) fn repeat(error: &StoreError) -> StoreError {
-    StoreError::new(error.store, error.class, error.chain())
 }
 
 #[async_trait]

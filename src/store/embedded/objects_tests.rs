@@ -1,6 +1,7 @@
 use super::FileObjects;
 use crate::digest::Sha256;
-use crate::store::{Class, Created, Object, RawStore, Replaced, StoreError, Tag};
+use crate::object::Object;
+use crate::store::{Class, Created, RawStore, Replaced, StoreError, Tag};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use std::fs;

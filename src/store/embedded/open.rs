@@ -1,6 +1,6 @@
 //! Opening the database: is it ours, and is its schema the one this binary knows?
 
-use super::metrics::NAME;
+use super::sqlite_fault::NAME;
 use super::sqlite_fault::{fault, is_busy};
 use super::{directory, io_fault};
 use crate::store::{Class, StoreError};

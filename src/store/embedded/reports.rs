@@ -4,7 +4,7 @@ use super::columns::{Columns, Sql};
 use super::totals;
 use crate::event::{RunReport, StepReport};
 use crate::numbers::{LinkedRun, ReportOrder, StepFacts};
-use crate::store::Record;
+use crate::object::Record;
 use rusqlite::{Connection, OptionalExtension, Params, Result, params};
 
 /// Keeps the report if it is the newest of its step.

@@ -4,6 +4,9 @@ use crate::store::{Class, StoreError};
 use rusqlite::{Error, ErrorCode};
 use std::path::Path;
 
+/// The name of the tables in metrics, logs and errors.
+pub(super) const NAME: &str = "database";
+
 /// The failure of `doing` ("write facts to") something with the database at `path`.
 pub(super) fn fault(doing: &str, path: &Path, error: &Error) -> StoreError {
     let (class, advice) = judge(error);
@@ -12,7 +15,7 @@ pub(super) fn fault(doing: &str, path: &Path, error: &Error) -> StoreError {
         Some(advice) => format!("cannot {doing} {path}: {advice}"),
         None => format!("cannot {doing} {path}"),
     };
-    StoreError::new(super::metrics::NAME, class, message).because(error.to_string())
+    StoreError::new(NAME, class, message).because(error.to_string())
 }
 
 /// Somebody else has the lock, and may let go of it soon.

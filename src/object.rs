@@ -1,3 +1,5 @@
+//! What is written: a raw event under its key, or a dead letter.
+
 use crate::digest::Sha256;
 use crate::event::{Event, Fact};
 use crate::key;
@@ -62,18 +64,3 @@ pub struct Object {
     /// Further metadata, printable ASCII.
     pub metadata: Vec<(&'static str, String)>,
 }
-
-/// What a store found under a key.
-#[derive(Debug, Clone)]
-pub struct Existing {
-    /// The object's bytes.
-    pub body: Bytes,
-    /// Names this very content for [`replace`](super::RawStore::replace).
-    pub tag: Tag,
-    /// Written by the worker of before: it carries no `sha256` of its own.
-    pub legacy: bool,
-}
-
-/// A store's own name for the present content of a key (an `ETag`, a digest).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tag(pub String);
