@@ -224,6 +224,21 @@ fn too_large_is_cut_and_its_neighbours_are_not() {
     assert_state(&dir.path().join("data"), &expected);
 }
 
+/// A few megabytes of nonsense must not become a million files; still nothing vanishes, and what is good is stored.
+#[test]
+fn beyond_many_bad_elements_the_body_is_kept_as_a_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = r#"{"id":"a","pipelineId":"p","status":"pending","startedAt":1772319600000}"#;
+    let numbers: Vec<String> = (0..10_500).map(|n| n.to_string()).collect();
+    let body = format!("[{},{good}]", numbers.join(",")).into_bytes();
+    let input = write_lines(dir.path().join("input"), std::slice::from_ref(&body));
+    let summary = work_off(dir.path(), "data", &input);
+    assert_eq!((&summary["events"]["run"], &summary["deadLetters"]), (&1.into(), &10_001.into()));
+    let state = read_embedded(&dir.path().join("data"));
+    assert_eq!((state.runs.len(), state.dead_letters.len()), (1, 10_001));
+    assert!(state.dead_letters.values().any(|letter| letter.body == body));
+}
+
 #[test]
 fn one_body_over_several_lines_and_standard_input() {
     let dir = tempfile::tempdir().unwrap();

@@ -11,8 +11,14 @@ const DECISION: &str =
 const STEP: &str = r#"{"id":"s1","type":"filter","name":"by price","startedAt":1769900399123}"#;
 const RUN: &str = r#"{"id":"r1","pipelineId":"p1","status":"running","startedAt":"2026-01-31T23:59:59.123Z"}"#;
 
+fn decoded(body: &Bytes, hint: Option<Kind>) -> Vec<Part> {
+    let mut parts = Vec::new();
+    decode(body, hint, |part| parts.push(part));
+    parts
+}
+
 fn parts(body: &str) -> Vec<Part> {
-    decode(&Bytes::copy_from_slice(body.as_bytes()), None)
+    decoded(&Bytes::copy_from_slice(body.as_bytes()), None)
 }
 
 fn one(body: &str) -> Event {
@@ -23,7 +29,7 @@ fn one(body: &str) -> Event {
 }
 
 fn rejected(body: &[u8]) -> Rejected {
-    match decode(&Bytes::copy_from_slice(body), None).as_slice() {
+    match decoded(&Bytes::copy_from_slice(body), None).as_slice() {
         [Part::Rejected(rejected)] => rejected.clone(),
         other => panic!("expected one rejection of {}, found {other:?}", String::from_utf8_lossy(body)),
     }
@@ -61,7 +67,7 @@ fn header_and_source_tell_the_kind_before_the_shape() {
     ] {
         assert_eq!(kind_hint(header, source), kind, "{header:?} {source}");
     }
-    let found = decode(&Bytes::from(RUN), Some(Kind::Step));
+    let found = decoded(&Bytes::from(RUN), Some(Kind::Step));
     assert!(
         matches!(&found[..], [Part::Rejected(r)] if r.kind == Some(Kind::Step) && r.rejection.code == Code::MissingField)
     );
@@ -268,7 +274,7 @@ fn event_text() -> impl Strategy<Value = (Kind, String)> {
 proptest! {
     #[test]
     fn any_bytes_never_panic(body in prop::collection::vec(any::<u8>(), 0..400)) {
-        decode(&Bytes::from(body), None);
+        decoded(&Bytes::from(body), None);
     }
 
     #[test]
@@ -277,7 +283,7 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] = byte;
         let body = Bytes::from(bytes);
-        for part in decode(&body, Some(kind)) {
+        for part in decoded(&body, Some(kind)) {
             match part {
                 Part::Event(event) => prop_assert_eq!(event.raw, body.clone()),
                 Part::Rejected(rejected) => {

@@ -29,42 +29,17 @@ pub struct Rejected {
     pub rejection: Rejection,
 }
 
-/// Takes a message body apart into its events, in order. `hint` is the kind of bare events that header or source name.
+/// Takes a message body apart into its events and hands them over in order. `hint` is the kind of bare events that header
+/// or source name.
 ///
-/// Slices of the result share the memory of `body`. Broken JSON or UTF-8 makes the whole body one rejected part; in an
-/// array that parses, only the bad elements are rejected. An empty array has no parts. Never panics, and does not
-/// recurse, however deep ignored fields are nested.
-pub fn decode(body: &Bytes, hint: Option<Kind>) -> Vec<Part> {
-    let reject = |kind, rejection| vec![Part::Rejected(Rejected { body: body.clone(), kind, rejection })];
-    let text = match simdutf8::compat::from_utf8(body) {
-        Ok(text) => text.trim_matches(JSON_WHITE_SPACE),
-        Err(error) => return reject(None, strangers::not_utf8(body, error.valid_up_to())),
-    };
-    let framing = Framing { body, hint };
-    let parts = match text.bytes().next() {
-        None => return reject(None, Rejection::new(Code::Empty, "the body is empty")),
-        Some(b'[') => elements(text).map(|elements| {
-            let mut parts = Vec::with_capacity(elements.len());
-            for element in elements {
-                // Elements are valid JSON, so nothing here fails for its syntax.
-                match framing.object(element, element) {
-                    Ok(mut found) => parts.append(&mut found),
-                    Err(error) => parts.push(framing.rejected(element, None, strangers::not_json(text, &error))),
-                }
-            }
-            parts
-        }),
-        Some(_) => framing.object(text, text).map(|mut parts| {
-            // The dead letter of a body that is one event is the body, white space included.
-            if let [Part::Rejected(rejected)] = parts.as_mut_slice()
-                && rejected.body.len() == text.len()
-            {
-                rejected.body = body.clone();
-            }
-            parts
-        }),
-    };
-    parts.unwrap_or_else(|error| reject(None, strangers::not_json(text, &error)))
+/// Slices share the memory of `body`. Broken JSON or UTF-8 makes the whole body one rejected part; in an array that
+/// parses, only the bad elements are rejected. An empty array has no parts. Never panics, and does not recurse, however
+/// deep ignored fields are nested.
+pub fn decode(body: &Bytes, hint: Option<Kind>, mut each: impl FnMut(Part)) {
+    let mut framing = Framing { body, hint, each: &mut each };
+    if let Err(rejection) = framing.body() {
+        each(Part::Rejected(Rejected { body: body.clone(), kind: None, rejection }));
+    }
 }
 
 /// White space as JSON has it.
@@ -80,45 +55,69 @@ pub fn parse_event(kind: Kind, raw: &Bytes) -> Result<Event, Rejection> {
 struct Framing<'a> {
     body: &'a Bytes,
     hint: Option<Kind>,
+    each: &'a mut dyn FnMut(Part),
 }
 
 impl Framing<'_> {
+    /// The whole body. `Err` rejects all of it; then nothing was handed over.
+    fn body(&mut self) -> Result<(), Rejection> {
+        let body = self.body;
+        let text = simdutf8::compat::from_utf8(body)
+            .map_err(|error| strangers::not_utf8(body, error.valid_up_to()))?
+            .trim_matches(JSON_WHITE_SPACE);
+        let broken = |error| strangers::not_json(text, &error);
+        match text.bytes().next() {
+            None => Err(Rejection::new(Code::Empty, "the body is empty")),
+            // What elements parse to is valid JSON, so that after the first line nothing fails for its syntax.
+            Some(b'[') => elements(text)
+                .and_then(|found| found.into_iter().try_for_each(|element| self.object(element, self.slice(element))))
+                .map_err(broken),
+            Some(_) => self.object(text, body.clone()).map_err(broken),
+        }
+    }
+
     /// One bare event or envelope. What is wrong with it as a whole rejects `whole`.
-    fn object(&self, text: &str, whole: &str) -> Result<Vec<Part>, serde_json::Error> {
+    fn object(&mut self, text: &str, whole: Bytes) -> Result<(), serde_json::Error> {
         if !text.starts_with('{') {
             let found: &serde_json::value::RawValue = serde_json::from_str(text)?;
             let reason = format!("an event is a JSON object; found {}", show(found.get()));
-            return Ok(vec![self.rejected(whole, None, Rejection::new(Code::UnknownKind, reason))]);
+            self.reject(whole, None, Rejection::new(Code::UnknownKind, reason));
+            return Ok(());
         }
         let members = Members::parse(text)?;
         if let Some(kind) = envelope_kind(&members) {
             return self.envelope(kind, &members, whole);
         }
-        Ok(vec![match self.kind_of(&members) {
+        match self.kind_of(&members) {
             Ok(kind) => self.event(kind, &members, text, whole),
-            Err(rejection) => self.rejected(whole, None, rejection),
-        }])
+            Err(rejection) => self.reject(whole, None, rejection),
+        }
+        Ok(())
     }
 
-    fn envelope(&self, kind: Kind, members: &Members<'_>, whole: &str) -> Result<Vec<Part>, serde_json::Error> {
+    fn envelope(&mut self, kind: Kind, members: &Members<'_>, whole: Bytes) -> Result<(), serde_json::Error> {
         let reader = Reader(members);
-        let data = match reader.raw(Field::Type).and_then(|_| reader.raw(Field::Data)) {
-            Ok(Some(data)) => data,
-            Ok(None) => return Ok(vec![self.rejected(whole, Some(kind), missing(Field::Data))]),
-            Err(rejection) => return Ok(vec![self.rejected(whole, Some(kind), rejection)]),
-        };
-        let one = |text: &str, whole: &str| -> Result<Part, serde_json::Error> {
-            if !text.starts_with('{') {
-                let rejection = bad(Field::Data, "an event or an array of events", show(text));
-                return Ok(self.rejected(whole, Some(kind), rejection));
+        let data = reader.raw(Field::Type).and_then(|_| reader.raw(Field::Data));
+        match data.and_then(|data| data.ok_or_else(|| missing(Field::Data))) {
+            Err(rejection) => self.reject(whole, Some(kind), rejection),
+            Ok(data) if data.starts_with('[') => {
+                for element in elements(data)? {
+                    self.data(kind, element, self.slice(element))?;
+                }
             }
-            Ok(self.event(kind, &Members::parse(text)?, text, whole))
-        };
-        if data.starts_with('[') {
-            elements(data)?.into_iter().map(|element| one(element, element)).collect()
-        } else {
-            Ok(vec![one(data, whole)?])
+            Ok(data) => self.data(kind, data, whole)?,
         }
+        Ok(())
+    }
+
+    /// One event in an envelope.
+    fn data(&mut self, kind: Kind, text: &str, whole: Bytes) -> Result<(), serde_json::Error> {
+        if text.starts_with('{') {
+            self.event(kind, &Members::parse(text)?, text, whole);
+        } else {
+            self.reject(whole, Some(kind), bad(Field::Data, "an event or an array of events", show(text)));
+        }
+        Ok(())
     }
 
     /// The kind of a bare event: header or source, else its shape.
@@ -143,15 +142,15 @@ impl Framing<'_> {
         }
     }
 
-    fn event(&self, kind: Kind, members: &Members<'_>, text: &str, whole: &str) -> Part {
+    fn event(&mut self, kind: Kind, members: &Members<'_>, text: &str, whole: Bytes) {
         match event(kind, members, self.slice(text)) {
-            Ok(event) => Part::Event(event),
-            Err(rejection) => self.rejected(whole, Some(kind), rejection),
+            Ok(event) => (self.each)(Part::Event(event)),
+            Err(rejection) => self.reject(whole, Some(kind), rejection),
         }
     }
 
-    fn rejected(&self, whole: &str, kind: Option<Kind>, rejection: Rejection) -> Part {
-        Part::Rejected(Rejected { body: self.slice(whole), kind, rejection })
+    fn reject(&mut self, body: Bytes, kind: Option<Kind>, rejection: Rejection) {
+        (self.each)(Part::Rejected(Rejected { body, kind, rejection }));
     }
 
     fn slice(&self, text: &str) -> Bytes {

@@ -18,7 +18,9 @@ fn faulty(runs: u64) -> Plan {
 }
 
 fn parts(lines: &[Bytes]) -> impl Iterator<Item = Part> {
-    lines.iter().flat_map(|line| decode(line, None))
+    let mut parts = Vec::new();
+    lines.iter().for_each(|line| decode(line, None, |part| parts.push(part)));
+    parts.into_iter()
 }
 
 fn events(lines: &[Bytes]) -> Vec<Event> {

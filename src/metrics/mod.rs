@@ -124,8 +124,8 @@ impl Metrics {
     }
 
     /// An event, or something that should have been one, came off the queue.
-    pub fn received(&self, kind: Option<Kind>) {
-        self.events_received.get_or_create(&self.received_label(kind)).inc();
+    pub fn received(&self, kind: Option<Kind>, events: u64) {
+        self.events_received.get_or_create(&self.received_label(kind)).inc_by(events);
     }
 
     /// So many events are durable, and their messages acked.
@@ -268,8 +268,8 @@ mod tests {
     #[test]
     fn counts_arrive() {
         let (registry, metrics, budget, health) = registered();
-        metrics.received(Some(Kind::Run));
-        metrics.received(None);
+        metrics.received(Some(Kind::Run), 1);
+        metrics.received(None, 1);
         metrics.stored(7);
         metrics.dead_letter(Code::NotJson);
         metrics.redelivered();

@@ -63,11 +63,13 @@ impl Attempts {
             let mut error = None;
             match answers {
                 Err(late) => {
+                    self.count(&late);
                     failed = std::mem::take(&mut open);
                     error = Some(late);
                 }
                 Ok(answers) => {
                     for (at, answer) in open.drain(..).zip(answers) {
+                        answer.as_ref().err().inspect(|error| self.count(error));
                         match answer {
                             Err(again) if again.class != Class::Item => {
                                 failed.push(at);
@@ -86,7 +88,7 @@ impl Attempts {
                     }
                 }
                 Some(error) => {
-                    self.failed(&error);
+                    self.down(&error);
                     self.wait(backoff.next()).await?;
                 }
             }
@@ -118,7 +120,7 @@ impl Attempts {
             match self.one(&call).await? {
                 Ok(done) => return Ok(done),
                 Err(refused) => {
-                    self.failed(&refused);
+                    self.down(&refused);
                     self.wait(backoff.next()).await?;
                 }
             }
@@ -139,8 +141,11 @@ impl Attempts {
         }
     }
 
-    fn failed(&self, error: &StoreError) {
+    fn count(&self, error: &StoreError) {
         self.metrics.store_failed(error.store, error.class != Class::Item);
+    }
+
+    fn down(&self, error: &StoreError) {
         let error_text = error.chain();
         if self.dependency.down(error_text.as_str()) {
             tracing::warn!(store = self.store, class = error.class.as_str(), error = error_text, "store is down");

@@ -5,12 +5,16 @@ use super::delivery::{Cut, Delivery, Message, Settlement, Stored};
 use crate::budget::Hold;
 use crate::dead_letter::DeadLetter;
 use crate::digest::Sha256;
-use crate::event::{Code, Kind, Part, Rejected, Rejection, decode};
+use crate::event::{Code, Event, Kind, Part, Rejected, Rejection, decode};
 use crate::object::Record;
 use crate::store::{StoreError, Touched};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// How many dead letters of its own one body may make: a few megabytes of `[1,2,3,…]` must not become a million files.
+pub(super) const MAX_LETTERS: usize = 10_000;
 
 /// A group of deliveries on its way through the stages.
 #[derive(Debug)]
@@ -48,8 +52,10 @@ impl<R> Batch<R> {
 pub(super) struct Work {
     /// The events, with their index in the body.
     pub(super) records: Vec<(u64, Arc<Record>)>,
-    /// What is no event; [`Objects`](super::objects) also takes these.
-    pub(super) letters: Vec<Arc<DeadLetter>>,
+    /// What is no event, by the digest of its bytes: the same bytes again are the same dead letter.
+    pub(super) letters: BTreeMap<Sha256, Arc<DeadLetter>>,
+    /// How many events of which kind were in it, or were meant to be.
+    pub(super) received: BTreeMap<Option<Kind>, u64>,
     pub(super) settlement: Settlement,
     pub(super) enqueued_at: Option<DateTime<Utc>>,
     envelope: Envelope,
@@ -70,7 +76,8 @@ impl Work {
             Envelope { source: message.origin.to_string(), deliveries: message.deliveries, seen: Utc::now() };
         let mut work = Work {
             records: Vec::new(),
-            letters: Vec::new(),
+            letters: BTreeMap::new(),
+            received: BTreeMap::new(),
             settlement: Settlement::default(),
             enqueued_at: message.enqueued_at,
             envelope,
@@ -79,37 +86,67 @@ impl Work {
             let reason =
                 format!("the body has {} bytes; MAX_EVENT_BYTES is {}", cut.full_bytes, limits.max_event_bytes);
             let kept = message.body.len().min(limits.max_event_bytes);
-            let rejection = Rejection::new(Code::TooLarge, reason);
-            work.letters.push(Arc::new(work.envelope.letter(
-                message.body.slice(..kept),
+            let body = message.body.slice(..kept);
+            work.reject(
+                0,
                 cut,
-                message.hint,
-                rejection.clone(),
-            )));
-            work.settlement.reject(0, &rejection);
+                Rejected { body, kind: message.hint, rejection: Rejection::new(Code::TooLarge, reason) },
+            );
             return work;
         }
-        for (index, part) in (0..).zip(decode(&message.body, message.hint)) {
+        let mut index = 0;
+        decode(&message.body, message.hint, |part| {
             match part {
-                Part::Event(event) => work.records.push((index, Arc::new(Record::new(event)))),
-                Part::Rejected(rejected) => work.reject(index, rejected),
+                Part::Event(event) => work.accept(index, event),
+                Part::Rejected(rejected) => work.reject_part(index, rejected, &message),
             }
-        }
-        work.settlement.stored = work.records.len() as u64;
+            index += 1;
+        });
         work
     }
 
-    fn reject(&mut self, index: u64, Rejected { body, kind, rejection }: Rejected) {
-        self.settlement.reject(index, &rejection);
-        let whole = Cut { full_bytes: body.len() as u64, sha256: Sha256::of(&body) };
-        self.letters.push(Arc::new(self.envelope.letter(body, whole, kind, rejection)));
+    fn accept(&mut self, index: u64, event: Event) {
+        *self.received.entry(Some(event.kind())).or_default() += 1;
+        self.settlement.stored += 1;
+        self.records.push((index, Arc::new(Record::new(event))));
+    }
+
+    /// Beyond [`MAX_LETTERS`] the whole body becomes one more dead letter, in place of one for each further part.
+    fn reject_part(&mut self, index: u64, rejected: Rejected, message: &Message) {
+        let whole = whole(&rejected.body);
+        if self.letters.len() < MAX_LETTERS || self.letters.contains_key(&whole.sha256) {
+            return self.reject(index, whole, rejected);
+        }
+        self.note(index, rejected.kind, &rejected.rejection);
+        if self.letters.len() == MAX_LETTERS {
+            let Rejected { kind, rejection: Rejection { code, reason }, .. } = rejected;
+            let reason = format!("more than {MAX_LETTERS} parts of this body are no events, among them this: {reason}");
+            let letter = self.envelope.letter(
+                message.body.clone(),
+                self::whole(&message.body),
+                kind,
+                Rejection::new(code, reason),
+            );
+            self.letters.insert(letter.sha256, Arc::new(letter));
+        }
+    }
+
+    fn reject(&mut self, index: u64, whole: Cut, Rejected { body, kind, rejection }: Rejected) {
+        self.note(index, kind, &rejection);
+        let letter = || Arc::new(self.envelope.letter(body, whole, kind, rejection));
+        self.letters.entry(whole.sha256).or_insert_with(letter);
+    }
+
+    fn note(&mut self, index: u64, kind: Option<Kind>, rejection: &Rejection) {
+        *self.received.entry(kind).or_default() += 1;
+        self.settlement.reject(index, rejection);
     }
 
     /// The dead letter of one of its events.
     pub(super) fn letter(&self, record: &Record, rejection: Rejection) -> DeadLetter {
-        let event = &record.event;
-        let whole = Cut { full_bytes: event.raw.len() as u64, sha256: event.sha256 };
-        self.envelope.letter(event.raw.clone(), whole, Some(event.kind()), rejection)
+        let Event { raw, sha256, .. } = &record.event;
+        let whole = Cut { full_bytes: raw.len() as u64, sha256: *sha256 };
+        self.envelope.letter(raw.clone(), whole, Some(record.event.kind()), rejection)
     }
 
     /// Takes out the event that `store` refuses for good, and returns its dead letter.
@@ -139,11 +176,16 @@ impl Envelope {
     }
 }
 
+/// What a body is known by that was kept whole.
+fn whole(body: &Bytes) -> Cut {
+    Cut { full_bytes: body.len() as u64, sha256: Sha256::of(body) }
+}
+
 /// What is known of all of a body that is too large; `None` for one that is not.
 fn over_limit(message: &Message, max: usize) -> Option<Cut> {
     message.cut.or_else(|| {
         let body = &message.body;
-        (body.len() > max).then(|| Cut { full_bytes: body.len() as u64, sha256: Sha256::of(body) })
+        (body.len() > max).then(|| whole(body))
     })
 }
 

@@ -124,11 +124,8 @@ impl<R> Intake<R> {
     /// Decodes a delivery and sends it on its way. `hold` is its share of the budget.
     pub fn put(&self, delivery: Delivery<R>, hold: Hold) {
         let delivery = InFlight::open(delivery, hold, self.limits);
-        for (_, record) in &delivery.work.records {
-            self.metrics.received(Some(record.event.kind()));
-        }
-        for letter in &delivery.work.letters {
-            self.metrics.received(letter.kind);
+        for (kind, events) in &delivery.work.received {
+            self.metrics.received(*kind, *events);
         }
         // Stages end only after the intake; if one is gone all the same, the receipt drops here, unacked.
         self.first.send(Batch(vec![delivery])).ok();

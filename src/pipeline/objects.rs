@@ -45,7 +45,7 @@ impl Writer for Objects {
     /// `Ok` once every event of the group is under its key or superseded there, and every dead letter is durable. What
     /// the store refuses for good has been taken out of the work and is a dead letter instead.
     async fn write(&self, group: &mut [&mut Work]) -> Result<(), GivenUp> {
-        let mut letters: Vec<_> = group.iter().flat_map(|work| work.letters.iter().cloned()).collect();
+        let mut letters: Vec<_> = group.iter().flat_map(|work| work.letters.values().cloned()).collect();
         let mut open: Vec<Open> = Vec::new();
         for Candidate { record, losers } in
             candidates(group.iter().flat_map(|work| work.records.iter().map(|(_, r)| r)))
