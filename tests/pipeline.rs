@@ -106,6 +106,9 @@ impl<S: RawStore> RawStore for FaultyRaw<S> {
     fn name(&self) -> &'static str {
         self.0.name()
     }
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.0.prepare().await
+    }
     async fn create(&self, objects: &[Arc<Object>]) -> Vec<Result<Created, StoreError>> {
         self.call("create", objects.len(), self.0.create(objects)).await
     }
@@ -141,6 +144,9 @@ impl<S: MetricsStore> FaultyTables<S> {
 impl<S: MetricsStore> MetricsStore for FaultyTables<S> {
     fn name(&self) -> &'static str {
         self.0.name()
+    }
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.0.prepare().await
     }
     async fn insert_facts(&self, records: &[Arc<Record>]) -> Result<(), StoreError> {
         if let Some(id) = self.1.poison

@@ -18,8 +18,10 @@ pub(super) struct Draft {
     pub(super) minio: Group,
     pub(super) minio_port: u16,
     pub(super) minio_use_ssl: bool,
+    pub(super) minio_region: Option<String>,
     pub(super) aws: Group,
     pub(super) aws_region: Option<String>,
+    pub(super) s3_path_style: Option<bool>,
 }
 
 /// What `MINIO_` and `AWS_` settings have in common.
@@ -35,6 +37,7 @@ pub(super) struct Group {
 pub(super) struct Keys {
     pub(super) access: Option<SecretString>,
     pub(super) secret: Option<SecretString>,
+    pub(super) session_token: Option<SecretString>,
 }
 
 impl Draft {
@@ -47,8 +50,10 @@ impl Draft {
             minio: Group::default(),
             minio_port: 0,
             minio_use_ssl: false,
+            minio_region: None,
             aws: Group::default(),
             aws_region: None,
+            s3_path_style: None,
         }
     }
 
@@ -66,16 +71,19 @@ impl Draft {
                 flavor: S3Flavor::Minio,
                 endpoint: self.minio.endpoint.map(|it| it.url(self.minio_use_ssl, Some(self.minio_port))),
                 bucket: self.minio.bucket.unwrap_or(defaults.bucket),
-                region: None,
+                region: self.minio_region,
+                path_style: self.s3_path_style.unwrap_or(true),
                 credentials: credentials(
                     self.minio.keys,
                     ["s3.minio.access_key", "s3.minio.secret_key"],
                     given,
                     problems,
                 ),
+                ..defaults
             },
             S3Flavor::Aws => S3 {
                 flavor: S3Flavor::Aws,
+                path_style: self.s3_path_style.unwrap_or(self.aws.endpoint.is_some()),
                 endpoint: self.aws.endpoint.map(|it| it.url(true, None)),
                 bucket: self.aws.bucket.unwrap_or(defaults.bucket),
                 region: self.aws_region,
@@ -85,6 +93,7 @@ impl Draft {
                     given,
                     problems,
                 ),
+                ..defaults
             },
         };
         config
@@ -106,5 +115,5 @@ fn credentials(keys: Keys, paths: [&'static str; 2], given: &Given, problems: &m
             problems.add(name, format!("needs {other} as well, or neither of them"));
         }
     }
-    Some(Credentials { access_key: keys.access?, secret_key: keys.secret? })
+    Some(Credentials { access_key: keys.access?, secret_key: keys.secret?, session_token: keys.session_token })
 }

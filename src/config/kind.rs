@@ -22,6 +22,8 @@ pub(super) enum Kind {
     Secret(Set<SecretString>),
     /// A directory.
     Path(Set<PathBuf>),
+    /// A file.
+    File(Set<PathBuf>),
     /// A server: host or URL.
     Endpoint(Set<Endpoint>),
     /// A TCP port of a server.
@@ -63,7 +65,7 @@ impl Kind {
         match self {
             Kind::Text(set) => set(draft, text.to_owned()),
             Kind::Secret(set) => set(draft, text.into()),
-            Kind::Path(set) => set(draft, text.into()),
+            Kind::Path(set) | Kind::File(set) => set(draft, text.into()),
             Kind::Endpoint(set) => set(draft, Endpoint::parse(text.trim())?),
             Kind::Port(set) => set(draft, value::port(text.trim())?),
             Kind::Address(set) => set(draft, value::address(text.trim())?),
@@ -83,6 +85,7 @@ impl Kind {
         match self {
             Kind::Text(_) | Kind::Secret(_) => "text".into(),
             Kind::Path(_) => "a directory".into(),
+            Kind::File(_) => "a file".into(),
             Kind::Endpoint(_) => "a host name or an http(s) URL".into(),
             Kind::Port(_) => "a port from 1 to 65535".into(),
             Kind::Address(_) => "an IP address and a port, like 127.0.0.1:8080".into(),

@@ -59,6 +59,14 @@ pub struct ClickHouse {
     pub user: String,
     /// May be empty.
     pub password: SecretString,
+    /// PEM certificates to trust beside those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// Whether an insert waits for the disk; `None`: as the tables are.
+    pub fsync: Option<bool>,
+    /// For one query.
+    pub timeout: Duration,
+    /// Whether `run` migrates, or leaves that to `migrate`.
+    pub migrate_on_start: bool,
 }
 
 /// The store of raw payloads.
@@ -70,8 +78,16 @@ pub struct S3 {
     pub endpoint: Option<String>,
     /// Where objects go.
     pub bucket: String,
-    /// `None`: the region of AWS's own configuration, or with MinIO whatever the server takes.
+    /// `None`: the region of AWS's own configuration.
     pub region: Option<String>,
+    /// Whether the bucket stands in the path of a URL, or in front of its host.
+    pub path_style: bool,
+    /// Whether to create a missing bucket.
+    pub create_bucket: bool,
+    /// PEM certificates to trust beside those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// For one request.
+    pub timeout: Duration,
     /// `None`: AWS's default credential chain, or with MinIO no signature.
     pub credentials: Option<Credentials>,
 }
@@ -87,12 +103,14 @@ pub enum S3Flavor {
     Aws,
 }
 
-/// A pair of keys for S3.
+/// Who we are for S3.
 #[derive(Debug, Clone)]
 #[allow(missing_docs)] // the names say it
 pub struct Credentials {
     pub access_key: SecretString,
     pub secret_key: SecretString,
+    /// Of temporary credentials only.
+    pub session_token: Option<SecretString>,
 }
 
 /// Where messages come from.
@@ -201,12 +219,20 @@ impl Default for Config {
                 database: "xray".into(),
                 user: "default".into(),
                 password: SecretString::default(),
+                ca_file: None,
+                fsync: None,
+                timeout: Duration::from_secs(50),
+                migrate_on_start: true,
             },
             s3: S3 {
                 flavor: S3Flavor::Minio,
                 endpoint: Some("http://localhost:9000".into()),
                 bucket: "xray-raw".into(),
-                region: None,
+                region: Some("us-east-1".into()),
+                path_style: true,
+                create_bucket: false,
+                ca_file: None,
+                timeout: Duration::from_secs(15),
                 credentials: None,
             },
             queue: Queue { kind: QueueType::Memory, poll_interval: Duration::from_secs(1), batch_size: 10 },

@@ -107,13 +107,46 @@ pub(super) static SECTIONS: &[Section] = &[
                 kind: Kind::Secret(|d, v| d.config.clickhouse.password = v),
                 doc: "That user's password. May be empty, also where the file sets one.",
             },
+            Setting {
+                env: "CLICKHOUSE_CA_FILE",
+                path: "clickhouse.ca_file",
+                default: None,
+                kind: Kind::File(|d, v| d.config.clickhouse.ca_file = Some(v)),
+                doc: "Certificates in PEM to trust beside those of the system, for `https://`.",
+            },
+            Setting {
+                env: "CLICKHOUSE_FSYNC",
+                path: "clickhouse.fsync",
+                default: None,
+                kind: Kind::Bool(|d, v| d.config.clickhouse.fsync = Some(v)),
+                doc: "Whether the server waits for the disk before it answers an insert into our tables \
+                      (`fsync_after_insert`, `fsync_part_directory`): what was acked then survives a power cut too, at a \
+                      cost per insert. Not set: the tables stay as they are, at first as with `false`.",
+            },
+            Setting {
+                env: "CLICKHOUSE_TIMEOUT_MS",
+                path: "clickhouse.timeout_ms",
+                default: Some("50000"),
+                kind: Kind::Millis(1000..=MAX_MILLIS, |d, v| d.config.clickhouse.timeout = v),
+                doc: "How long one query may take. One that takes longer is stopped and tried again; it may have taken \
+                      effect, which does no harm.",
+            },
+            Setting {
+                env: "MIGRATE_ON_START",
+                path: "clickhouse.migrate_on_start",
+                default: Some("true"),
+                kind: Kind::Bool(|d, v| d.config.clickhouse.migrate_on_start = v),
+                doc: "Whether `run` brings the tables up to date by itself. With `false` that is left to \
+                      `xray-processor-worker migrate`, and `run` refuses tables that are older.",
+            },
         ],
     },
     Section {
         title: "Objects: MinIO or S3",
         doc: "There are two groups, and one of them is in force, never a mixture: the `AWS_` settings where \
               `AWS_S3_BUCKET` or `AWS_S3_ENDPOINT` is set and none of the `MINIO_` settings below is, in whatever \
-              source; else the `MINIO_` settings. The credentials of AWS never decide: they may be there for SQS.",
+              source; else the `MINIO_` settings. The credentials of AWS never decide: they may be there for SQS. The \
+              `S3_` settings hold for both.",
         settings: &[
             Setting {
                 env: "MINIO_ENDPOINT",
@@ -158,6 +191,13 @@ pub(super) static SECTIONS: &[Section] = &[
                 doc: "Whether to speak TLS to it.",
             },
             Setting {
+                env: "MINIO_REGION",
+                path: "s3.minio.region",
+                default: Some("us-east-1"),
+                kind: Kind::Text(|d, v| d.minio_region = Some(v)),
+                doc: "The region that requests are signed for; servers other than AWS mostly have this one.",
+            },
+            Setting {
                 env: "AWS_REGION",
                 path: "s3.aws.region",
                 default: None,
@@ -179,6 +219,13 @@ pub(super) static SECTIONS: &[Section] = &[
                 doc: "The secret key.",
             },
             Setting {
+                env: "AWS_SESSION_TOKEN",
+                path: "s3.aws.session_token",
+                default: None,
+                kind: Kind::Secret(|d, v| d.aws.keys.session_token = Some(v)),
+                doc: "The third part of temporary credentials, beside the two keys.",
+            },
+            Setting {
                 env: "AWS_S3_BUCKET",
                 path: "s3.aws.bucket",
                 default: None,
@@ -191,6 +238,37 @@ pub(super) static SECTIONS: &[Section] = &[
                 default: None,
                 kind: Kind::Endpoint(|d, v| d.aws.endpoint = Some(v)),
                 doc: "A server other than AWS's own: a URL, or a host name (then with TLS).",
+            },
+            Setting {
+                env: "S3_PATH_STYLE",
+                path: "s3.path_style",
+                default: None,
+                kind: Kind::Bool(|d, v| d.s3_path_style = Some(v)),
+                doc: "Whether the bucket stands in the path (`https://host/bucket/key`) or in front of the host \
+                      (`https://bucket.host/key`). Not set: in front of the host for AWS itself, in the path for any \
+                      other server.",
+            },
+            Setting {
+                env: "S3_CREATE_BUCKET",
+                path: "s3.create_bucket",
+                default: Some("false"),
+                kind: Kind::Bool(|d, v| d.config.s3.create_bucket = v),
+                doc: "Whether to create the bucket where it is missing. Without, the worker waits for somebody to do so.",
+            },
+            Setting {
+                env: "S3_CA_FILE",
+                path: "s3.ca_file",
+                default: None,
+                kind: Kind::File(|d, v| d.config.s3.ca_file = Some(v)),
+                doc: "Certificates in PEM to trust beside those of the system.",
+            },
+            Setting {
+                env: "S3_TIMEOUT_MS",
+                path: "s3.timeout_ms",
+                default: Some("15000"),
+                kind: Kind::Millis(100..=MAX_MILLIS, |d, v| d.config.s3.timeout = v),
+                doc: "How long one request may take. One that takes longer is tried again; it may have taken effect, which \
+                      does no harm.",
             },
         ],
     },

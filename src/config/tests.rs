@@ -50,6 +50,7 @@ fn all_of(config: &Config) -> String {
     let mut secrets = vec![&config.clickhouse.password];
     secrets.extend(&config.http.ingest_token);
     secrets.extend(config.s3.credentials.iter().flat_map(|it| [&it.access_key, &it.secret_key]));
+    secrets.extend(config.s3.credentials.iter().flat_map(|it| &it.session_token));
     let secrets: Vec<_> = secrets.into_iter().map(ExposeSecret::expose_secret).collect();
     format!("{config:#?} {secrets:?}")
 }
@@ -61,17 +62,27 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("CLICKHOUSE_DATABASE", "traces", "\"traces\""),
     ("CLICKHOUSE_USER", "worker", "\"worker\""),
     ("CLICKHOUSE_PASSWORD", "0123456789", "\"0123456789\""),
+    ("CLICKHOUSE_CA_FILE", "/etc/ca.pem", "\"/etc/ca.pem\""),
+    ("CLICKHOUSE_FSYNC", "true", "true"),
+    ("CLICKHOUSE_TIMEOUT_MS", "20000", "20000"),
+    ("MIGRATE_ON_START", "false", "false"),
     ("MINIO_ENDPOINT", "minio", "\"minio\""),
     ("MINIO_PORT", "9900", "9900"),
     ("MINIO_ACCESS_KEY", "access", "\"access\""),
     ("MINIO_SECRET_KEY", "secret", "\"secret\""),
     ("MINIO_BUCKET", "raw", "\"raw\""),
     ("MINIO_USE_SSL", "yes", "true"),
+    ("MINIO_REGION", "eu", "\"eu\""),
     ("AWS_REGION", "eu-central-1", "\"eu-central-1\""),
     ("AWS_ACCESS_KEY_ID", "AKIA", "\"AKIA\""),
     ("AWS_SECRET_ACCESS_KEY", "secret", "\"secret\""),
+    ("AWS_SESSION_TOKEN", "session", "\"session\""),
     ("AWS_S3_BUCKET", "aws-raw", "\"aws-raw\""),
     ("AWS_S3_ENDPOINT", "s3.example.com", "\"s3.example.com\""),
+    ("S3_PATH_STYLE", "false", "false"),
+    ("S3_CREATE_BUCKET", "true", "true"),
+    ("S3_CA_FILE", "/etc/s3.pem", "\"/etc/s3.pem\""),
+    ("S3_TIMEOUT_MS", "7000", "7000"),
     ("QUEUE_TYPE", "kafka", "\"kafka\""),
     ("POLL_INTERVAL_MS", "250", "250"),
     ("BATCH_SIZE", "100", "100"),
@@ -114,7 +125,7 @@ fn every_setting_from_the_environment_and_from_toml() {
         assert_eq!(from_env.limits.max_in_flight_bytes, 8_000_000);
         assert!(!from_env.embedded.durable);
         let (endpoint, bucket, region) = match from_env.s3.flavor {
-            S3Flavor::Minio => ("https://minio:9900", "raw", None),
+            S3Flavor::Minio => ("https://minio:9900", "raw", Some("eu")),
             S3Flavor::Aws => ("https://s3.example.com", "aws-raw", Some("eu-central-1")),
         };
         assert_eq!(from_env.s3.flavor == S3Flavor::Aws, other_group == "MINIO_");
@@ -275,15 +286,16 @@ fn minio_or_aws() {
     let s3 = |pairs: &[(&str, &str)]| config(&env(pairs)).s3;
     let aws = s3(&[("AWS_S3_BUCKET", "b"), ("MINIO_ROOT_USER", "x"), ("MINIO_SERVICE_HOST", "x"), ("MINIO_PORT", "")]);
     assert_eq!((aws.flavor, aws.endpoint, aws.bucket.as_str()), (S3Flavor::Aws, None, "b"));
+    assert!(!aws.path_style && aws.region.is_none());
     assert!(aws.credentials.is_none());
     let aws = s3(&[("AWS_S3_ENDPOINT", "http://localhost:4566")]);
     assert_eq!((aws.flavor, aws.endpoint.as_deref()), (S3Flavor::Aws, Some("http://localhost:4566")));
-    assert_eq!(aws.bucket, "xray-raw");
+    assert!(aws.path_style && aws.bucket == "xray-raw");
 
     let minio = s3(&[("AWS_S3_BUCKET", "b"), ("MINIO_USE_SSL", "false")]);
     assert_eq!((minio.flavor, minio.bucket.as_str()), (S3Flavor::Minio, "xray-raw"));
     let minio = s3(&[("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "s"), ("AWS_REGION", "r")]);
-    assert_eq!((minio.flavor, minio.region), (S3Flavor::Minio, None));
+    assert_eq!((minio.flavor, minio.region.as_deref()), (S3Flavor::Minio, Some("us-east-1")));
     assert!(minio.credentials.is_none());
 
     let (_dir, mut sources) = toml("s3.minio.bucket = \"m\"");

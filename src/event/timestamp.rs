@@ -1,4 +1,4 @@
-use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, Utc};
 use std::fmt;
 
 /// A point in time, in whole milliseconds since the Unix epoch, from 2000-01-01 to 2261-12-31 UTC.
@@ -49,6 +49,12 @@ impl Timestamp {
 
     fn datetime(self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.0).unwrap_or_default()
+    }
+
+    /// Year and month in UTC as one number, `202601`.
+    pub fn month(self) -> u32 {
+        let date = self.datetime().date_naive();
+        date.year().unsigned_abs() * 100 + date.month()
     }
 
     /// `2026-01-31`, in UTC.

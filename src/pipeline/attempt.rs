@@ -13,6 +13,9 @@ use tokio_util::sync::CancellationToken;
 /// One attempt must end within this; a store that takes longer is taken to hang. An attempt that timed out may still
 /// have taken effect: every call may be repeated.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Items of one call. However slow a store is on each, so many must be done within [`ATTEMPT_TIMEOUT`], or none of what
+/// was achieved would ever count.
+const AT_ONCE: usize = 512;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(15);
 
@@ -45,8 +48,22 @@ impl Attempts {
     }
 
     /// Calls with all items, then again with those that failed for a time or because of us, until each is done or
-    /// refused on its own account. `call` answers item by item, in order.
+    /// refused on its own account. `call` answers item by item, in order; it is given at most [`AT_ONCE`].
     pub(super) async fn each<I, T, F, Fut>(&self, items: Vec<I>, call: F) -> Result<Vec<ItemResult<T>>, GivenUp>
+    where
+        I: Clone + Send + Sync,
+        T: Send,
+        F: Fn(Arc<[I]>) -> Fut + Send + Sync,
+        Fut: Future<Output = Vec<ItemResult<T>>> + Send,
+    {
+        let mut results = Vec::with_capacity(items.len());
+        for items in items.chunks(AT_ONCE) {
+            results.extend(self.some(items, &call).await?);
+        }
+        Ok(results)
+    }
+
+    async fn some<I, T, F, Fut>(&self, items: &[I], call: &F) -> Result<Vec<ItemResult<T>>, GivenUp>
     where
         I: Clone + Send + Sync,
         T: Send,
@@ -82,11 +99,7 @@ impl Attempts {
             }
             open = failed;
             match error {
-                None => {
-                    if self.dependency.up() {
-                        tracing::info!(store = self.store, "store is up");
-                    }
-                }
+                None => self.up(),
                 Some(error) => {
                     self.down(&error);
                     self.wait(backoff.next()).await?;
@@ -127,6 +140,30 @@ impl Attempts {
         }
     }
 
+    /// The same for what makes a store ready: only [`Class::Foreign`], which no retry cures, comes out as an error.
+    pub(super) async fn unless_foreign<T, F, Fut>(&self, call: F) -> Result<Result<T, StoreError>, GivenUp>
+    where
+        T: Send,
+        F: Fn() -> Fut + Send + Sync,
+        Fut: Future<Output = Result<T, StoreError>> + Send,
+    {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.once(call()).await?.flatten() {
+                Ok(done) => {
+                    self.up();
+                    return Ok(Ok(done));
+                }
+                Err(foreign) if foreign.class == Class::Foreign => return Ok(Err(foreign)),
+                Err(error) => {
+                    self.count(&error);
+                    self.down(&error);
+                    self.wait(backoff.next()).await?;
+                }
+            }
+        }
+    }
+
     /// One attempt. The outer `Err` ends it all, the inner one is a timeout.
     async fn once<T: Send>(&self, call: impl Future<Output = T> + Send) -> Result<Result<T, StoreError>, GivenUp> {
         let late = || {
@@ -143,6 +180,12 @@ impl Attempts {
 
     fn count(&self, error: &StoreError) {
         self.metrics.store_failed(error.store, error.class != Class::Item);
+    }
+
+    fn up(&self) {
+        if self.dependency.up() {
+            tracing::info!(store = self.store, "store is up");
+        }
     }
 
     fn down(&self, error: &StoreError) {

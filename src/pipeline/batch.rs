@@ -7,7 +7,7 @@ use crate::dead_letter::DeadLetter;
 use crate::digest::Sha256;
 use crate::event::{Code, Event, Kind, Part, Rejected, Rejection, decode};
 use crate::object::Record;
-use crate::store::{StoreError, Touched};
+use crate::store::StoreError;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
@@ -187,18 +187,4 @@ fn over_limit(message: &Message, max: usize) -> Option<Cut> {
         let body = &message.body;
         (body.len() > max).then(|| whole(body))
     })
-}
-
-/// The entities that these events say something about.
-pub(super) fn touched(records: &[Arc<Record>]) -> Touched {
-    use crate::event::Fact;
-    let mut touched = Touched::default();
-    for record in records {
-        match &record.event.fact {
-            Fact::Decision(decision) => touched.steps.insert(decision.step_id.clone()),
-            Fact::Step(report) => touched.steps.insert(report.step_id.clone()),
-            Fact::Run(report) => touched.runs.insert(report.run_id.clone()),
-        };
-    }
-    touched
 }

@@ -1,13 +1,13 @@
 //! The second stage, the facts of a group, and the third, the rows derived from them.
 
 use super::attempt::{Attempts, GivenUp};
-use super::batch::{Work, touched};
+use super::batch::Work;
 use super::objects::Objects;
 use super::stage::Writer;
 use super::tally::Tally;
 use crate::metrics::Stage;
 use crate::object::Record;
-use crate::store::MetricsStore;
+use crate::store::{MetricsStore, Touched};
 use std::sync::Arc;
 
 /// Inserts the facts of groups.
@@ -66,7 +66,7 @@ impl Writer for Derived {
     async fn write(&self, group: &mut [&mut Work]) -> Result<(), GivenUp> {
         let records = records(group);
         if !records.is_empty() {
-            let touched = touched(&records);
+            let touched = Touched::by(&records);
             self.attempts.insist(|| self.store.recompute(&touched)).await?;
         }
         for record in records {

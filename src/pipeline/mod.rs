@@ -17,12 +17,14 @@ mod batch;
 mod delivery;
 mod facts;
 mod objects;
+mod prepare;
 mod resolve;
 mod stage;
 mod tally;
 
 pub use attempt::ATTEMPT_TIMEOUT;
 pub use delivery::{Cut, Delivery, Message, Origin, RejectedPart, Settlement, Stored};
+pub use prepare::{Prepared, prepare};
 pub use tally::Tally;
 
 use crate::budget::Hold;

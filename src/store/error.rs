@@ -11,6 +11,9 @@ pub enum Class {
     /// We are refused, whatever the item: wrong rights, missing table, full disk. Stop writing and say so; someone has
     /// to repair it, then the retry succeeds.
     Us,
+    /// What stands there is not ours, or is newer than this program: to write into it would do harm. At the start this
+    /// ends the worker; later it is like [`Us`](Self::Us).
+    Foreign,
 }
 
 impl Class {
@@ -20,6 +23,7 @@ impl Class {
             Class::Transient => "transient",
             Class::Item => "item",
             Class::Us => "us",
+            Class::Foreign => "foreign",
         }
     }
 }

@@ -9,6 +9,7 @@ mod error;
 pub use error::{Class, StoreError};
 
 use crate::dead_letter::DeadLetter;
+use crate::event::Fact;
 use crate::object::{Object, Record};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -60,6 +61,10 @@ pub trait RawStore: Debug + Send + Sync + 'static {
     /// The name of this store in metrics, logs and errors.
     fn name(&self) -> &'static str;
 
+    /// Makes the store ready for work, and creates what is missing where that was asked for. Called until it answers
+    /// `Ok`, before any other call.
+    async fn prepare(&self) -> Result<(), StoreError>;
+
     /// Writes each object whose key is free. No key may stand twice in one group.
     async fn create(&self, objects: &[Arc<Object>]) -> Vec<Result<Created, StoreError>>;
 
@@ -83,6 +88,10 @@ pub trait MetricsStore: Debug + Send + Sync + 'static {
     /// The name of this store in metrics, logs and errors.
     fn name(&self) -> &'static str;
 
+    /// Makes the tables ready for work: brings them up to date, or refuses those that are not ours. Called until it
+    /// answers `Ok`, before any other call.
+    async fn prepare(&self) -> Result<(), StoreError>;
+
     /// Adds the facts of these events. Known ones change nothing; of several reports of one entity the newest counts,
     /// of conflicting decisions the greater SHA-256.
     async fn insert_facts(&self, records: &[Arc<Record>]) -> Result<(), StoreError>;
@@ -100,14 +109,52 @@ pub trait MetricsStore: Debug + Send + Sync + 'static {
     async fn probe(&self) -> Result<(), StoreError>;
 }
 
-/// The entities whose facts changed. What else depends on them (the runs a step was ever linked to, the steps of a
-/// run) is for the store to find.
+/// What has new facts. What else depends on it (the runs a step was ever linked to, the steps of a run) is for the
+/// store to find.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Touched {
-    /// Steps with a new decision or report.
+    /// Where decisions are new.
+    pub decisions: BTreeSet<DecisionGroup>,
+    /// Steps with a new report.
     pub steps: BTreeSet<String>,
     /// Runs with a new report.
     pub runs: BTreeSet<String>,
+}
+
+impl Touched {
+    /// What these events are facts about.
+    pub fn by(records: &[Arc<Record>]) -> Touched {
+        let mut touched = Touched::default();
+        for record in records {
+            match &record.event.fact {
+                Fact::Decision(decision) => touched.decisions.insert(DecisionGroup {
+                    month: decision.timestamp.month(),
+                    run_id: decision.run_id.clone(),
+                    step_id: decision.step_id.clone(),
+                }),
+                Fact::Step(report) => touched.steps.insert(report.step_id.clone()),
+                Fact::Run(report) => touched.runs.insert(report.run_id.clone()),
+            };
+        }
+        touched
+    }
+
+    /// Steps with a new decision or report.
+    pub fn all_steps(&self) -> BTreeSet<&str> {
+        let deciding = self.decisions.iter().map(|group| group.step_id.as_str());
+        deciding.chain(self.steps.iter().map(String::as_str)).collect()
+    }
+}
+
+/// The decisions of a step that name one run and lie in one month.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DecisionGroup {
+    /// Year and month in UTC, `202601`.
+    pub month: u32,
+    /// The run that the decisions name; their step may belong to another.
+    pub run_id: String,
+    /// The step.
+    pub step_id: String,
 }
 
 /// How many rows each table has, each row counted once.

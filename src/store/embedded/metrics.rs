@@ -104,6 +104,11 @@ impl MetricsStore for SqliteMetrics {
         NAME
     }
 
+    /// It was made ready when it was opened.
+    async fn prepare(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn insert_facts(&self, records: &[Arc<Record>]) -> Result<(), StoreError> {
         let records = records.to_vec();
         self.write("write facts to", Wait::No, move |transaction| facts::insert(transaction, &records)).await

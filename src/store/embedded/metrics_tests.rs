@@ -27,21 +27,9 @@ fn at(day: u8, millis: i64) -> Timestamp {
     Timestamp::from_millis(1_769_817_600_000 + i64::from(day) * 86_400_000 + millis).unwrap()
 }
 
-fn touched(records: &[Arc<Record>]) -> Touched {
-    let mut touched = Touched::default();
-    for record in records {
-        match &record.event.fact {
-            Fact::Decision(decision) => touched.steps.insert(decision.step_id.clone()),
-            Fact::Step(report) => touched.steps.insert(report.step_id.clone()),
-            Fact::Run(report) => touched.runs.insert(report.run_id.clone()),
-        };
-    }
-    touched
-}
-
 async fn handle(store: &SqliteMetrics, records: &[Arc<Record>]) {
     store.insert_facts(records).await.unwrap();
-    store.recompute(&touched(records)).await.unwrap();
+    store.recompute(&Touched::by(records)).await.unwrap();
 }
 
 fn open(dir: &Path) -> SqliteMetrics {

@@ -39,6 +39,11 @@ impl RawStore for FileObjects {
         NAME
     }
 
+    /// It was made ready when it was opened.
+    async fn prepare(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn create(&self, objects: &[Arc<Object>]) -> Vec<Result<Created, StoreError>> {
         let objects = objects.to_vec();
         self.group(objects.len(), move |files| files.create(&objects)).await

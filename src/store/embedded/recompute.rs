@@ -11,12 +11,13 @@ use std::collections::BTreeSet;
 /// is written last has seen the most, so no version need be compared.
 pub(super) fn recompute(connection: &Connection, touched: &Touched) -> Result<Recomputed> {
     let now = now();
-    let mut steps = touched.steps.clone();
+    let with_facts = touched.all_steps();
+    let mut steps: BTreeSet<String> = with_facts.iter().map(|&step_id| step_id.to_owned()).collect();
     let linked_steps = "SELECT step_id FROM step_links WHERE run_id = ?";
     touched.runs.iter().try_for_each(|run_id| extend(&mut steps, connection, linked_steps, run_id))?;
     let mut runs = touched.runs.clone();
     let linked_runs = "SELECT run_id FROM step_links WHERE step_id = ?";
-    touched.steps.iter().try_for_each(|step_id| extend(&mut runs, connection, linked_runs, step_id))?;
+    with_facts.iter().try_for_each(|step_id| extend(&mut runs, connection, linked_runs, step_id))?;
 
     let mut done = Recomputed::default();
     for step_id in steps {

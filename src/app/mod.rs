@@ -1,5 +1,7 @@
 //! The composition root: which stores, which queue, what runs beside the worker. It alone knows all parts.
 
+pub mod stores;
+
 use crate::budget::Budget;
 use crate::config::{Config, QueueType};
 use crate::exit::Failure;
@@ -8,13 +10,13 @@ use crate::generate;
 use crate::health::{Health, State};
 use crate::http::{self, AppState, ingest};
 use crate::metrics::Metrics;
-use crate::pipeline::{Limits, Stores, Tally};
+use crate::pipeline::{self, Limits, Prepared, Tally};
 use crate::probe;
 use crate::progress;
 use crate::queue::memory::MemoryQueue;
 use crate::queue::{COMPILED_IN, QueueBackend};
 use crate::shutdown;
-use crate::store::{RowCounts, StoreError, embedded};
+use crate::store::{RowCounts, StoreError};
 use crate::worker::{self, Context, Settings, Stop};
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
@@ -107,7 +109,7 @@ struct Parts {
 
 impl Parts {
     async fn build(config: &Config) -> Result<Parts, Failure> {
-        let stores = open_stores(config).await?;
+        let stores = stores::open(config).await?;
         let limits = &config.limits;
         let budget = Budget::new(limits.max_in_flight_messages, limits.max_in_flight_bytes);
         let health = Health::default();
@@ -144,10 +146,7 @@ impl Parts {
             );
             tokio::spawn(http::serve(listener, state, worker_done.clone().cancelled_owned()))
         });
-        tokio::select! {
-            () = worker::run(queue, &self.context, self.settings, stop) => {}
-            () = probe::run(&self.context.stores, health) => {}
-        }
+        let worked = self.work(queue, stop).await;
         worker_done.cancel();
         if let Some(server) = server {
             // Clients that do not read their answers must not hold up the exit.
@@ -155,22 +154,24 @@ impl Parts {
                 return Err(Failure::failed(format!("the HTTP server failed: {error}")));
             }
         }
-        Ok(())
+        worked
     }
-}
 
-/// Opens the stores that the configuration names.
-async fn open_stores(config: &Config) -> Result<Stores, Failure> {
-    let Some(dir) = config.embedded.data_dir.clone() else {
-        return Err(Failure::usage(
-            "no stores are configured: add --data DIR (or set XRAY_DATA_DIR) to keep objects and tables in a \
-             directory; `xray-processor-worker demo` shows the whole job. This version has no other stores yet",
-        ));
-    };
-    let durable = config.embedded.durable;
-    let opened = tokio::task::spawn_blocking(move || embedded::open(&dir, durable)).await;
-    let (raw, metrics) = opened.map_err(|error| Failure::failed(error.to_string()))?.map_err(store_failure)?;
-    Ok(Stores { raw: Arc::new(raw), metrics: Arc::new(metrics) })
+    /// Makes the stores ready, then works until told to stop.
+    async fn work<Q: QueueBackend>(&self, queue: &Q, stop: &Stop) -> Result<(), Failure> {
+        let Context { stores, metrics, health, .. } = &self.context;
+        let prepared = pipeline::prepare(stores, metrics, health, &stop.drain).await;
+        if let Ok(Prepared::Ready) = prepared {
+            tokio::select! {
+                () = worker::run(queue, &self.context, self.settings, stop) => {}
+                () = probe::run(stores, health) => {}
+            }
+            return Ok(());
+        }
+        health.drain();
+        queue.close().await.map_err(|error| Failure::failed(error.to_string()))?;
+        prepared.map(|_| ()).map_err(store_failure)
+    }
 }
 
 fn memory_queue(config: &Config) -> MemoryQueue {
