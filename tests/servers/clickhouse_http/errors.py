@@ -19,6 +19,9 @@ STATUS_OF = {code: status for status, codes in STATUS.items() for code in codes}
 # The library repeats the code of an error that passed through several hands, a server does not.
 ENGINE_ERROR = re.compile(r"(?:Code: (\d+)\. DB::\w*Exception: )+(.*)", re.DOTALL)
 VERSION = re.compile(r" \(version [\d.]+\)")
+# Data of an INSERT come from a file here.
+FILE = re.compile(r": \(in file/uri [^)]*\)")
+FILE_PARSED = ": While executing File: data for INSERT was parsed from file"
 REPEATED_NAME = re.compile(r"( \([A-Z_0-9]+\))(?:\.?\1)+$")
 
 
@@ -37,5 +40,6 @@ def from_engine(exception):
     if not found:
         return Error(1002, str(exception), "UNKNOWN_EXCEPTION")
     error = Error(int(found[1]), "", "")
-    error.text = REPEATED_NAME.sub(r"\1", VERSION.sub("", found[2]))
+    text = FILE.sub("", VERSION.sub("", found[2])).replace(FILE_PARSED, ": data for INSERT was parsed from query")
+    error.text = REPEATED_NAME.sub(r"\1", text)
     return error

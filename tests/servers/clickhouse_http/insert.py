@@ -1,6 +1,7 @@
 """Finds where the data of an INSERT begin, the way ClickHouse's parser does."""
 
 import re
+import typing
 
 TOKEN = re.compile(
     rb"""(?P<space> \s+ | --[^\n]* | \#[ !][^\n]* | /\*.*?\*/ )
@@ -13,20 +14,33 @@ TOKEN = re.compile(
 BEFORE_DATA = re.compile(rb"[ \t\f]*\r?\n?")
 
 
-def split(text):
-    """(statement, format, data) of an INSERT that brings data; None for any other query."""
+class Insert(typing.NamedTuple):
+    target: bytes  # INSERT INTO ...
+    settings: bytes
+    format: bytes
+    data: bytes
+
+
+def split_insert(text):
+    """The parts of an INSERT that brings data; None for any other query."""
     words = tokens(text)
     if next(words, (b"",))[0] != b"INSERT":
         return None
+    settings = None
     for word, start, end in words:
-        if word == b"VALUES":
-            return text[:start], "Values", text[end:]
         if word in (b"SELECT", b"WITH", b"WATCH", b"INFILE"):
             return None
-        if word == b"FORMAT":
+        if word == b"SETTINGS" and settings is None:
+            settings = start
+        if word == b"VALUES":
+            format, data = b"Values", end
+        elif word == b"FORMAT":
             _, start_of_name, end_of_name = next(words, (b"", end, end))
-            name = text[start_of_name:end_of_name].decode()
-            return text[:start], name, text[BEFORE_DATA.match(text, end_of_name).end() :]
+            format, data = text[start_of_name:end_of_name], BEFORE_DATA.match(text, end_of_name).end()
+        else:
+            continue
+        settings = start if settings is None else settings
+        return Insert(text[:settings], text[settings:start], format, text[data:])
     return None
 
 
