@@ -21,13 +21,35 @@ from errors import Error
 
 # Parameters that are no settings. What this front has no use for (sessions, buffers) is accepted all the same.
 TRANSPORT = {
-    "query", "query_id", "database", "default_format", "user", "password", "quota_key", "role", "compress", "decompress",
-    "session_id", "session_check", "session_timeout", "close_session", "stacktrace", "buffer_size", "wait_end_of_query",
-    "client_protocol_version", "http_write_exception_in_output_format",
-}  # fmt: skip
+    "query",
+    "query_id",
+    "database",
+    "default_format",
+    "user",
+    "password",
+    "quota_key",
+    "role",
+    "compress",
+    "decompress",
+    "session_id",
+    "session_check",
+    "session_timeout",
+    "close_session",
+    "stacktrace",
+    "buffer_size",
+    "wait_end_of_query",
+    "client_protocol_version",
+    "http_write_exception_in_output_format",
+}
 FORMAT = re.compile(rb"\bFORMAT\s+([A-Za-z]\w*)\s*(?:SETTINGS\b.*)?;?\s*$", re.IGNORECASE | re.DOTALL)
-CONTENT_TYPES = {"JSON": "application/json", "TabSeparated": "text/tab-separated-values", "TSV": "text/tab-separated-values",
-                 "CSV": "text/csv", "Pretty": "text/plain", "Values": "text/plain"}  # fmt: skip
+CONTENT_TYPES = {
+    "JSON": "application/json",
+    "TabSeparated": "text/tab-separated-values",
+    "TSV": "text/tab-separated-values",
+    "CSV": "text/csv",
+    "Pretty": "text/plain",
+    "Values": "text/plain",
+}
 READER = "reader"
 
 
@@ -97,7 +119,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             result = engine.execute(query)
             status, data, format = 200, result.data, output_format(query)
             headers |= {"X-ClickHouse-Format": format, "X-ClickHouse-Summary": summary(result)}
-            kind = next((kind for start, kind in CONTENT_TYPES.items() if format.startswith(start)), "application/octet-stream")
+            kind = next(
+                (kind for start, kind in CONTENT_TYPES.items() if format.startswith(start)), "application/octet-stream"
+            )
         except Error as error:
             status, kind = error.status, "text/plain; charset=UTF-8"
             text = f"Code: {error.code}. DB::Exception: {error.text} (version {engine.version} (official build))\n"

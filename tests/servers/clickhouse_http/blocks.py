@@ -1,4 +1,5 @@
-"""ClickHouse's compressed blocks: checksum of 16 bytes, method, size with this header, size without compression, data."""
+"""ClickHouse's compressed blocks: a checksum of 16 bytes, the method, the size with this header, the size of the data
+once unpacked, the packed data."""
 
 import struct
 
@@ -27,13 +28,19 @@ def decompress(data):
     parts, position = [], 0
     while position < len(data):
         if len(data) < position + 16 + HEADER.size:
-            raise Error(32, "Attempt to read after eof: a compressed block's header is cut off", "ATTEMPT_TO_READ_AFTER_EOF")
+            raise Error(
+                32, "Attempt to read after eof: a compressed block's header is cut off", "ATTEMPT_TO_READ_AFTER_EOF"
+            )
         method, size, unpacked = HEADER.unpack_from(data, position + 16)
         end = position + 16 + size
         if unpacked > LIMIT or size > LIMIT or size < HEADER.size:
-            raise Error(39, f"Too large size_compressed_without_checksum: {size}. Most likely corrupted data.", "TOO_LARGE_SIZE_COMPRESSED")
+            raise Error(39, f"Too large compressed block of {size} bytes: corrupted data", "TOO_LARGE_SIZE_COMPRESSED")
         if end > len(data):
-            raise Error(33, f"Cannot read all data. Bytes read: {len(data) - position - 16}. Bytes expected: {size}.", "CANNOT_READ_ALL_DATA")
+            raise Error(
+                33,
+                f"Cannot read all data. Bytes read: {len(data) - position - 16}. Bytes expected: {size}.",
+                "CANNOT_READ_ALL_DATA",
+            )
         body = bytes(data[position + 16 : end])
         if checksum(body) != data[position : position + 16]:
             raise Error(40, "Checksum doesn't match: corrupted data", "CHECKSUM_DOESNT_MATCH")
@@ -46,7 +53,11 @@ def unpack(method, packed, size):
     if method == NONE:
         return packed
     if method != LZ4:
-        raise Error(89, f"Unknown compression method: {method:#04x}, only LZ4 and NONE are known here", "UNKNOWN_COMPRESSION_METHOD")
+        raise Error(
+            89,
+            f"Unknown compression method: {method:#04x}, only LZ4 and NONE are known here",
+            "UNKNOWN_COMPRESSION_METHOD",
+        )
     try:
         return lz4.block.decompress(packed, uncompressed_size=size)
     except lz4.block.LZ4BlockError:

@@ -13,7 +13,13 @@ ENCODERS = {
     "deflate": zlib.compress,
     "lz4": lambda data: lz4.frame.compress(data, store_size=False),
 }
-DECODERS = {"gzip": gzip.decompress, "deflate": zlib.decompress, "lz4": lz4.frame.decompress, "identity": bytes, "": bytes}
+DECODERS = {
+    "gzip": gzip.decompress,
+    "deflate": zlib.decompress,
+    "lz4": lz4.frame.decompress,
+    "identity": bytes,
+    "": bytes,
+}
 
 BOUNDARY = re.compile(r'boundary="?([^";]+)')
 NAME = re.compile(rb'name="([^"]*)"')
@@ -27,11 +33,15 @@ def accepted(header):
 
 def decode(encoding, body):
     if encoding not in DECODERS:
-        raise Error(48, f"Unknown compression method: {encoding}, only gzip, deflate and lz4 are known here", "NOT_IMPLEMENTED")
+        raise Error(
+            48, f"Unknown compression method: {encoding}, only gzip, deflate and lz4 are known here", "NOT_IMPLEMENTED"
+        )
     try:
         return DECODERS[encoding](body)
     except (OSError, EOFError, RuntimeError, zlib.error) as error:
-        raise Error(354, f"Cannot decode a body of Content-Encoding {encoding}: {error}", "ZLIB_INFLATE_FAILED") from None
+        raise Error(
+            354, f"Cannot decode a body of Content-Encoding {encoding}: {error}", "ZLIB_INFLATE_FAILED"
+        ) from None
 
 
 def form(content_type, body):

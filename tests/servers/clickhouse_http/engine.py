@@ -57,7 +57,7 @@ class Engine:
 def prepare(connection, query):
     change(connection, AS_SERVER | {f"param_{name}": value for name, value in query.parameters.items()})
     if query.database:
-        connection.query(f"USE {name(query.database)}")
+        run(connection, f"USE {name(query.database)}")
     if query.user_reads_only:
         change(connection, {"readonly": "1"})
     change(connection, query.settings)
@@ -67,7 +67,11 @@ def prepare(connection, query):
 
 def change(connection, settings):
     if settings:
-        connection.query("SET " + ", ".join(f"{name(key)} = {literal(value)}" for key, value in settings.items()))
+        run(connection, "SET " + ", ".join(f"{name(key)} = {literal(value)}" for key, value in settings.items()))
+
+
+def run(connection, text):
+    connection.query(text.encode("utf-8", "surrogateescape"))
 
 
 def name(text):

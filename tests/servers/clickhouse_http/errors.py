@@ -26,9 +26,9 @@ REPEATED_NAME = re.compile(r"( \([A-Z_0-9]+\))(?:\.?\1)+$")
 
 
 class Error(Exception):
-    def __init__(self, code, text, name):
+    def __init__(self, code, text, name=None):
         self.code = code
-        self.text = f"{text} ({name})"
+        self.text = f"{text} ({name})" if name else text
 
     @property
     def status(self):
@@ -39,7 +39,5 @@ def from_engine(exception):
     found = ENGINE_ERROR.match(str(exception))
     if not found:
         return Error(1002, str(exception), "UNKNOWN_EXCEPTION")
-    error = Error(int(found[1]), "", "")
     text = FILE.sub("", VERSION.sub("", found[2])).replace(FILE_PARSED, ": data for INSERT was parsed from query")
-    error.text = REPEATED_NAME.sub(r"\1", text)
-    return error
+    return Error(int(found[1]), REPEATED_NAME.sub(r"\1", text))

@@ -39,8 +39,8 @@ class Server:
     version = ""
     # Everything it listens on, by name, with the port `servers start` gives it. Clients talk to the first.
     ports = {}
-    # Answers 200 as soon as the server is ready.
-    health = ""
+    # The path that answers with this status as soon as the server is ready, and not before.
+    health = ("", 200)
 
     def add_options(self, parser):
         """Adds the options that only this server has."""
@@ -69,9 +69,10 @@ class Server:
             connection = http.client.HTTPSConnection("127.0.0.1", run.port, timeout=2, context=context)
         else:
             connection = http.client.HTTPConnection("127.0.0.1", run.port, timeout=2)
+        path, status = self.health
         try:
-            connection.request("GET", self.health)
-            return connection.getresponse().status == 200
+            connection.request("GET", path)
+            return connection.getresponse().status == status
         except (OSError, http.client.HTTPException):
             return False
         finally:

@@ -14,7 +14,7 @@ class ClickHouse(Server):
     # The wheels belong to one version of Python.
     version = f"26.9.0-py{sys.version_info.major}.{sys.version_info.minor}"
     ports = {"http": 18123}
-    health = "/ping"
+    health = ("/ping", 200)
 
     def add_options(self, parser):
         parser.add_argument("--user", default="default", help="default %(default)s; `reader` may always only read")

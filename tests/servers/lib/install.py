@@ -42,7 +42,8 @@ def make_once(name, fill):
 
 
 def install(server):
-    return make_once(f"{server.name}-{server.version}", server.install)
+    home = make_once(f"{server.name}-{server.version}", server.install)
+    say(f"{server.name} {server.version} is in {home}")
 
 
 def installed(server):
@@ -54,7 +55,9 @@ def installed(server):
 
 def go_install(into, package, duration):
     if not shutil.which("go"):
-        raise Failed(f"`go` is needed to build {package.split('@')[0]}; install Go 1.25 or newer, see https://go.dev/dl")
+        raise Failed(
+            f"`go` is needed to build {package.split('@')[0]}; install Go 1.25 or newer, see https://go.dev/dl"
+        )
     say(f"building {package}, which takes about {duration} on two cores the first time")
     command(["go", "install", "-trimpath", "-ldflags", "-s -w", package], GOBIN=str(into))
 
@@ -65,7 +68,9 @@ def pip_install(into, *packages):
         raise Failed(f"pip is needed by {sys.executable} for {packages[0]}; install python3-pip")
     say(f"downloading {', '.join(packages)}")
     wheels = ["--no-deps", "--only-binary", ":all:", "--target", str(into)]
-    command([*pip, "install", "-q", *wheels, *packages], PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_ROOT_USER_ACTION="ignore")
+    command(
+        [*pip, "install", "-q", *wheels, *packages], PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_ROOT_USER_ACTION="ignore"
+    )
 
 
 def command(words, **environment):

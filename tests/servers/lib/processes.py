@@ -15,12 +15,27 @@ from lib.base import Failed, Run
 PR_SET_PDEATHSIG = 1
 
 
+# Names in the system's abstract namespace, which say that a port is ours before its server listens. They go with us.
+reservations = []
+
+
 def free_port():
     # Below the range that outgoing connections take theirs from, so that a port stays free while its server restarts.
     while True:
         port = random.randrange(20000, 32000)
-        if not taken(port):
+        if not taken(port) and reserve(port):
             return port
+
+
+def reserve(port):
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(f"\0xray-test-port-{port}")
+    except OSError:
+        name.close()
+        return False
+    reservations.append(name)
+    return True
 
 
 def taken(port):
@@ -70,11 +85,11 @@ def spawn(server, run, own):
         if os.getppid() != parent:
             os._exit(1)
 
-    extra = dict(pair.split("=", 1) for pair in run.options.env)
+    environment = {name: str(value) for name, value in server.environment(run).items()} | dict(run.options.env)
     with open(run.log, "ab") as log:
         return subprocess.Popen(
             [str(word) for word in server.command(run)],
-            env={**os.environ, **{name: str(value) for name, value in server.environment(run).items()}, **extra},
+            env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
