@@ -30,11 +30,12 @@ def lock(name):
 
 def make_once(name, fill):
     """The directory `name`, filled by `fill(directory)` the first time."""
-    home, partial = root() / name, root() / f".{name}.partial"
+    home, partial = root() / name, root() / f".{name}.{os.getpid()}.partial"
     if not home.exists():
         with lock(name):
             if not home.exists():
-                shutil.rmtree(partial, ignore_errors=True)
+                for left in root().glob(f".{name}.*.partial"):
+                    shutil.rmtree(left, ignore_errors=True)
                 partial.mkdir()
                 fill(partial)
                 partial.rename(home)
