@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a loop that has work may be silent. The longest thing one waits for between two beats is a call of a store,
-/// and those end after 60 s at the latest; twice that is no longer slowness.
+/// How long a loop that has work may be silent. While one waits for a store, which has an end, it beats every 10 s;
+/// twelve times that is no longer slowness.
 pub const SILENCE_LIMIT: Duration = Duration::from_secs(120);
 
 /// The state of the worker's loops and dependencies. Cheap to clone; clones share it.

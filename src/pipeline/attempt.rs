@@ -1,21 +1,21 @@
 //! Every call of a store goes through here: its timeout, its retries, what is said about it.
 
-use crate::health::{Dependency, Pulse};
+use crate::health::{Dependency, Health, Pulse};
 use crate::metrics::Metrics;
 use crate::store::{Class, StoreError};
 use rand::RngExt;
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// One attempt must end within this; a store that takes longer is taken to hang. An attempt that timed out may still
-/// have taken effect: every call may be repeated.
-pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
-/// Items of one call. However slow a store is on each, so many must be done within [`ATTEMPT_TIMEOUT`], or none of what
-/// was achieved would ever count.
+/// Items of one call. However slow a store is on each, so many must be done while its
+/// [`patience`](crate::store::RawStore::patience) lasts, or none of what was achieved would ever count.
 const AT_ONCE: usize = 512;
+/// How often a loop that waits for a store says that it is alive: the wait has an end, so it is not stuck.
+const BEAT: Duration = Duration::from_secs(10);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(15);
 
@@ -27,6 +27,7 @@ pub(super) struct GivenUp;
 #[derive(Debug, Clone)]
 pub(super) struct Attempts {
     store: &'static str,
+    patience: Duration,
     dependency: Dependency,
     pulse: Pulse,
     metrics: Metrics,
@@ -37,14 +38,22 @@ pub(super) struct Attempts {
 pub(super) type ItemResult<T> = Result<T, StoreError>;
 
 impl Attempts {
+    /// Attempts on the store of this name, each given up after `patience`: it may still have taken effect.
     pub(super) fn new(
-        store: &'static str,
-        dependency: Dependency,
-        pulse: Pulse,
-        metrics: Metrics,
-        give_up: CancellationToken,
+        (store, patience): (&'static str, Duration),
+        health: &Health,
+        pulse: &Pulse,
+        metrics: &Metrics,
+        give_up: &CancellationToken,
     ) -> Self {
-        Attempts { store, dependency, pulse, metrics, give_up }
+        Attempts {
+            store,
+            patience,
+            dependency: health.store(store),
+            pulse: pulse.clone(),
+            metrics: metrics.clone(),
+            give_up: give_up.clone(),
+        }
     }
 
     /// Calls with all items, then again with those that failed for a time or because of us, until each is done or
@@ -167,14 +176,21 @@ impl Attempts {
     /// One attempt. The outer `Err` ends it all, the inner one is a timeout.
     async fn once<T: Send>(&self, call: impl Future<Output = T> + Send) -> Result<Result<T, StoreError>, GivenUp> {
         let late = || {
-            let seconds = ATTEMPT_TIMEOUT.as_secs();
+            let seconds = self.patience.as_secs();
             StoreError::new(self.store, Class::Transient, format!("{} gave no answer within {seconds} s", self.store))
         };
-        self.pulse.beat();
         tokio::select! {
             biased;
             () = self.give_up.cancelled() => Err(GivenUp),
-            answer = timeout(ATTEMPT_TIMEOUT, call) => Ok(answer.map_err(|_| late())),
+            answer = timeout(self.patience, call) => Ok(answer.map_err(|_| late())),
+            never = self.beat() => match never {},
+        }
+    }
+
+    async fn beat(&self) -> Infallible {
+        loop {
+            self.pulse.beat();
+            sleep(BEAT).await;
         }
     }
 

@@ -22,7 +22,6 @@ mod resolve;
 mod stage;
 mod tally;
 
-pub use attempt::ATTEMPT_TIMEOUT;
 pub use delivery::{Cut, Delivery, Message, Origin, RejectedPart, Settlement, Stored};
 pub use prepare::{Prepared, prepare};
 pub use tally::Tally;
@@ -90,23 +89,20 @@ pub fn start<R: Send + 'static>(
 ) -> (Intake<R>, Outlet<R>) {
     let Stores { raw, metrics: table } = stores;
     let [objects_pulse, facts_pulse, derived_pulse] = Stage::ALL.map(|stage| health.pulse(stage.as_str()));
-    let attempts = |store, pulse: &Pulse| {
-        Attempts::new(store, health.store(store), pulse.clone(), metrics.clone(), give_up.clone())
-    };
+    let attempts = |store, pulse: &Pulse| Attempts::new(store, health, pulse, &metrics, give_up);
+    let on_raw = (raw.name(), raw.patience());
+    let on_table = (table.name(), table.patience());
     let objects = Arc::new(Objects {
-        raw_attempts: attempts(raw.name(), &objects_pulse),
-        table_attempts: attempts(table.name(), &objects_pulse),
+        raw_attempts: attempts(on_raw, &objects_pulse),
+        table_attempts: attempts(on_table, &objects_pulse),
         raw,
         table: table.clone(),
         metrics: metrics.clone(),
         tally: tally.clone(),
     });
-    let facts = Arc::new(Facts {
-        attempts: attempts(table.name(), &facts_pulse),
-        store: table.clone(),
-        objects: objects.clone(),
-    });
-    let derived = Arc::new(Derived { attempts: attempts(table.name(), &derived_pulse), store: table, tally });
+    let facts =
+        Arc::new(Facts { attempts: attempts(on_table, &facts_pulse), store: table.clone(), objects: objects.clone() });
+    let derived = Arc::new(Derived { attempts: attempts(on_table, &derived_pulse), store: table, tally });
 
     let (first, to_objects) = unbounded_channel();
     let (objects_out, to_facts) = unbounded_channel();

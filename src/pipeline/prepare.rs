@@ -26,8 +26,9 @@ pub async fn prepare(
     stop: &CancellationToken,
 ) -> Result<Prepared, StoreError> {
     let pulse = health.pulse("prepare");
-    let attempts = |store| Attempts::new(store, health.store(store), pulse.clone(), metrics.clone(), stop.clone());
-    let (raw, tables) = (attempts(stores.raw.name()), attempts(stores.metrics.name()));
+    let attempts = |store| Attempts::new(store, health, &pulse, metrics, stop);
+    let raw = attempts((stores.raw.name(), stores.raw.patience()));
+    let tables = attempts((stores.metrics.name(), stores.metrics.patience()));
     let both = tokio::try_join!(
         raw.unless_foreign(|| stores.raw.prepare()),
         tables.unless_foreign(|| stores.metrics.prepare())

@@ -3,6 +3,7 @@
 //! The traits are small on purpose. Which report wins, what is a conflict, in which order things become durable, what
 //! is retried: all of that is decided once, in [`pipeline`](crate::pipeline), for every pair of stores.
 
+pub mod clickhouse;
 pub mod embedded;
 mod error;
 
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What [`RawStore::create`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +63,11 @@ pub trait RawStore: Debug + Send + Sync + 'static {
     /// The name of this store in metrics, logs and errors.
     fn name(&self) -> &'static str;
 
+    /// A call that takes longer has gone wrong in a way the store did not notice: the caller drops it and calls again.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
     /// Makes the store ready for work, and creates what is missing where that was asked for. Called until it answers
     /// `Ok`, before any other call.
     async fn prepare(&self) -> Result<(), StoreError>;
@@ -88,6 +95,11 @@ pub trait MetricsStore: Debug + Send + Sync + 'static {
     /// The name of this store in metrics, logs and errors.
     fn name(&self) -> &'static str;
 
+    /// A call that takes longer has gone wrong in a way the store did not notice: the caller drops it and calls again.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
     /// Makes the tables ready for work: brings them up to date, or refuses those that are not ours. Called until it
     /// answers `Ok`, before any other call.
     async fn prepare(&self) -> Result<(), StoreError>;
@@ -97,7 +109,7 @@ pub trait MetricsStore: Debug + Send + Sync + 'static {
     async fn insert_facts(&self, records: &[Arc<Record>]) -> Result<(), StoreError>;
 
     /// Brings every derived row that depends on a touched key up to date with all facts inserted before the call.
-    async fn recompute(&self, touched: &Touched) -> Result<Recomputed, StoreError>;
+    async fn recompute(&self, touched: &Touched) -> Result<(), StoreError>;
 
     /// Adds the rows of dead letters; one that is there already stays as it is.
     async fn insert_dead_letters(&self, letters: &[Arc<DeadLetter>]) -> Result<(), StoreError>;
@@ -165,13 +177,4 @@ pub struct RowCounts {
     pub steps: u64,
     pub runs: u64,
     pub dead_letters: u64,
-}
-
-/// How many derived rows a recompute wrote.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Recomputed {
-    /// Rows of `steps`.
-    pub steps: u64,
-    /// Rows of `runs`.
-    pub runs: u64,
 }

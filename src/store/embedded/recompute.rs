@@ -3,13 +3,13 @@
 use super::columns::{Sql, now};
 use super::reports;
 use crate::numbers::{self, RunRow, StepRow};
-use crate::store::{Recomputed, Touched};
+use crate::store::Touched;
 use rusqlite::{Connection, Result, params};
 use std::collections::BTreeSet;
 
 /// Writes every row that depends on a touched key, in the transaction that `connection` is in. Writers take turns: what
 /// is written last has seen the most, so no version need be compared.
-pub(super) fn recompute(connection: &Connection, touched: &Touched) -> Result<Recomputed> {
+pub(super) fn recompute(connection: &Connection, touched: &Touched) -> Result<()> {
     let now = now();
     let with_facts = touched.all_steps();
     let mut steps: BTreeSet<String> = with_facts.iter().map(|&step_id| step_id.to_owned()).collect();
@@ -19,22 +19,19 @@ pub(super) fn recompute(connection: &Connection, touched: &Touched) -> Result<Re
     let linked_runs = "SELECT run_id FROM step_links WHERE step_id = ?";
     with_facts.iter().try_for_each(|step_id| extend(&mut runs, connection, linked_runs, step_id))?;
 
-    let mut done = Recomputed::default();
     for step_id in steps {
         let facts = reports::step(connection, &step_id)?;
         if let Some(row) = numbers::step_row(&facts, &reports::linked_runs(connection, &step_id)?) {
             store_step(connection, &row, &now)?;
-            done.steps += 1;
         }
     }
     for run_id in runs {
         if let Some((report, order)) = reports::run(connection, &run_id)? {
             let row = numbers::run_row(&report, order, &reports::linked_steps(connection, &run_id)?);
             store_run(connection, &row, &now)?;
-            done.runs += 1;
         }
     }
-    Ok(done)
+    Ok(())
 }
 
 fn extend(keys: &mut BTreeSet<String>, connection: &Connection, sql: &str, key: &str) -> Result<()> {

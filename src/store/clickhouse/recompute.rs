@@ -1,0 +1,88 @@
+//! Bringing derived rows up to date, layer by layer: totals of groups of decisions, steps with what they add to runs,
+//! runs.
+//!
+//! Each layer begins when the one before is acknowledged, so it sees at least all that its caller put in; what others
+//! put in meanwhile only makes versions greater. Of any number of callers that overlap, the one whose input became
+//! durable last begins the next layer last, sees all of it, and so writes the greatest version.
+
+use super::connection::Connection;
+use super::fault::Fault;
+use super::sql;
+use crate::store::{DecisionGroup, Touched};
+use std::collections::BTreeSet;
+
+/// Keys of one query. Each stands in it a few times, and ids may have 512 bytes.
+const KEYS_AT_ONCE: usize = 2000;
+/// Months of one query: each is a part of its own in it.
+const MONTHS_AT_ONCE: usize = 12;
+
+/// Recomputes every row that depends on a touched key.
+pub(super) async fn recompute(connection: &Connection, touched: &Touched) -> Result<(), Fault> {
+    totals(connection, touched).await?;
+
+    let with_facts: Vec<&str> = touched.all_steps().into_iter().collect();
+    let reported: Vec<&str> = touched.runs.iter().map(String::as_str).collect();
+    let (steps_of_runs, runs_of_steps) = tokio::try_join!(
+        linked(connection, "find the steps of runs", sql::STEPS_OF_RUNS, &reported),
+        linked(connection, "find the runs of steps", sql::RUNS_OF_STEPS, &with_facts),
+    )?;
+    let steps = union(&with_facts, &steps_of_runs);
+    let runs = union(&reported, &runs_of_steps);
+
+    let run_rows = async {
+        // A run's report changes the pipeline of its steps, but nothing of what they add to runs.
+        derive(connection, "write what steps add to runs", &sql::run_steps(), 2, &with_facts).await?;
+        derive(connection, "write rows of runs", sql::RUNS, 2, &runs).await
+    };
+    let rows_of_steps = sql::steps();
+    tokio::try_join!(run_rows, derive(connection, "write rows of steps", &rows_of_steps, 3, &steps))?;
+    Ok(())
+}
+
+/// Recomputes the totals of the groups that have new decisions.
+async fn totals(connection: &Connection, touched: &Touched) -> Result<(), Fault> {
+    let groups: Vec<&DecisionGroup> = touched.decisions.iter().collect();
+    for groups in groups.chunks(KEYS_AT_ONCE) {
+        // They are in the order of months.
+        let months: Vec<_> = groups.chunk_by(|a, b| a.month == b.month).collect();
+        for months in months.chunks(MONTHS_AT_ONCE) {
+            let mut query = connection.query(&sql::totals(months.len()));
+            for month in months {
+                let pairs: Vec<_> = month.iter().map(|group| (&group.run_id, &group.step_id)).collect();
+                query = query.bind(month.first().map_or(0, |group| group.month)).bind(pairs);
+            }
+            connection.execute("write totals of steps", query).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The keys that these keys are linked to.
+async fn linked(connection: &Connection, doing: &str, sql: &str, keys: &[&str]) -> Result<BTreeSet<String>, Fault> {
+    let mut found = BTreeSet::new();
+    for keys in keys.chunks(KEYS_AT_ONCE) {
+        found.extend(connection.rows::<String>(doing, connection.query(sql).bind(keys)).await?);
+    }
+    Ok(found)
+}
+
+fn union<'a>(keys: &[&'a str], more: &'a BTreeSet<String>) -> Vec<&'a str> {
+    keys.iter().copied().chain(more.iter().map(String::as_str)).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Runs an `INSERT … SELECT` that binds its keys `times` times. Where the rows would go into more months than the server
+/// takes at once, in halves; one key is one row, and so one month.
+async fn derive(connection: &Connection, doing: &str, sql: &str, times: usize, keys: &[&str]) -> Result<(), Fault> {
+    let mut open: Vec<&[&str]> = keys.chunks(KEYS_AT_ONCE).collect();
+    while let Some(keys) = open.pop() {
+        let query = (0..times).fold(connection.query(sql), |query, _| query.bind(keys));
+        match connection.execute(doing, query).await {
+            Err(fault) if fault.too_many_partitions && keys.len() > 1 => {
+                let (front, back) = keys.split_at(keys.len() / 2);
+                open.extend([front, back]);
+            }
+            outcome => outcome?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! The SQL that derives rows from facts. Pure: text with a `?` for each list of keys.
+//!
+//! Facts and derived rows may stand there several times until they are merged, so each is read through `GROUP BY` its
+//! key with `argMax(…, version)`. The tuple matters: `argMax` skips rows whose value is NULL, but a tuple never is.
+//! Sums and versions are those of [`numbers`](crate::numbers), which tests hold this against.
+
+/// Totals of groups of decisions, for `months` months. For each month the month, then pairs of run and step.
+///
+/// One part per month: partition and key prefix then both narrow what is read.
+pub(super) fn totals(months: usize) -> String {
+    let month = "
+        SELECT step_id, run_id, ? AS month, argMax((outcome, input_count, output_count), version) AS decision, max(version) AS decision_version
+        FROM decision_events
+        WHERE toYYYYMM(timestamp) = month AND (run_id, step_id) IN ?
+        GROUP BY run_id, step_id, event_id, toDate32(timestamp)";
+    let months = vec![month; months].join("\n        UNION ALL");
+    format!(
+        "INSERT INTO step_totals (step_id, run_id, month, kept, eliminated, scored, max_input, max_output, version)
+SELECT step_id, run_id, month,
+       countIf(decision.1 = 'kept'), countIf(decision.1 = 'eliminated'), countIf(decision.1 = 'scored'),
+       max(decision.2), max(decision.3), sum(decision_version)
+FROM ({months}
+)
+GROUP BY step_id, run_id, month"
+    )
+}
+
+/// The steps that were ever linked to these runs.
+pub(super) const STEPS_OF_RUNS: &str = "SELECT DISTINCT step_id FROM run_steps WHERE run_id IN ?";
+
+/// The runs that these steps were ever linked to.
+pub(super) const RUNS_OF_STEPS: &str = "SELECT DISTINCT run_id FROM step_totals WHERE step_id IN ?";
+
+/// The newest report of each step. Binds steps.
+const NEWEST_STEP_REPORTS: &str = "
+    SELECT step_id,
+           argMax((run_id, pipeline_id, step_type, step_name, started_at, completed_at, input_count, output_count), version) AS report,
+           max(version) AS report_version
+    FROM step_reports WHERE step_id IN ?
+    GROUP BY step_id";
+
+/// What the decisions of each step that name one run come to. Binds steps.
+const TOTALS_BY_RUN: &str = "
+        SELECT step_id, run_id,
+               sum(totals.1) AS kept, sum(totals.2) AS eliminated, sum(totals.3) AS scored,
+               max(totals.4) AS max_input, max(totals.5) AS max_output,
+               max(month) > 0 AS has_decisions, sum(totals_version) AS version
+        FROM
+        (
+            SELECT step_id, run_id, month,
+                   argMax((kept, eliminated, scored, max_input, max_output), version) AS totals,
+                   max(version) AS totals_version
+            FROM step_totals WHERE step_id IN ?
+            GROUP BY step_id, run_id, month
+        )
+        GROUP BY step_id, run_id";
+
+/// The run a step belongs to: its own, else the least of its decisions.
+const RUN_OF_STEP: &str = "if(report.1 = '', least_run_id, report.1)";
+const INPUT: &str = "coalesce(report.7, max_input, kept + eliminated + scored)";
+const OUTPUT: &str = "coalesce(report.8, max_output, kept + scored)";
+
+/// Rows of `steps`. Binds steps three times.
+pub(super) fn steps() -> String {
+    format!(
+        "INSERT INTO steps (step_id, run_id, pipeline_id, step_type, step_name, input_count, output_count, elimination_ratio,
+                   kept_count, eliminated_count, scored_count, started_at, completed_at, updated_at, version)
+WITH {RUN_OF_STEP} AS own_run, {INPUT} AS input, {OUTPUT} AS output
+SELECT step_id, own_run,
+       if(report.2 = '', arrayFirst(run -> run.1 = own_run, runs).2, report.2),
+       report.3, report.4, input, output, if(input = 0, 0, 1 - output / input),
+       kept, eliminated, scored, report.5, report.6, now64(3, 'UTC'),
+       report_version + decisions_version + links_version
+FROM
+({NEWEST_STEP_REPORTS}
+) AS reports
+LEFT JOIN
+(
+    SELECT step_id,
+           sum(kept) AS kept, sum(eliminated) AS eliminated, sum(scored) AS scored,
+           max(max_input) AS max_input, max(max_output) AS max_output,
+           minIf(run_id, has_decisions) AS least_run_id, sum(version) AS decisions_version,
+           groupArray((run_id, pipeline_id)) AS runs, sum(1 + run_version) AS links_version
+    FROM
+    ({TOTALS_BY_RUN}
+    ) AS link
+    LEFT JOIN
+    (
+        SELECT run_id, argMax(pipeline_id, version) AS pipeline_id, max(version) AS run_version
+        FROM run_reports WHERE run_id IN ({RUNS_OF_STEPS})
+        GROUP BY run_id
+    ) AS run USING run_id
+    GROUP BY step_id
+) AS totals USING step_id"
+    )
+}
+
+/// Rows of `run_steps`: for each step and each run it was ever linked to. Binds steps twice.
+pub(super) fn run_steps() -> String {
+    format!(
+        "INSERT INTO run_steps (run_id, step_id, steps, input_count, output_count, version)
+WITH report_version > 0 AND run_id = {RUN_OF_STEP} AS belongs
+SELECT run_id, step_id, belongs, if(belongs, {INPUT}, 0), if(belongs, {OUTPUT}, 0),
+       1 + decisions_version + report_version
+FROM
+(
+    SELECT step_id,
+           sum(kept) AS kept, sum(eliminated) AS eliminated, sum(scored) AS scored,
+           max(max_input) AS max_input, max(max_output) AS max_output,
+           minIf(run_id, has_decisions) AS least_run_id, sum(version) AS decisions_version,
+           groupArray(run_id) AS runs
+    FROM
+    ({TOTALS_BY_RUN}
+    )
+    GROUP BY step_id
+) AS totals
+LEFT JOIN
+({NEWEST_STEP_REPORTS}
+) AS reports USING step_id
+ARRAY JOIN runs AS run_id"
+    )
+}
+
+/// Rows of `runs`. Binds runs twice.
+pub(super) const RUNS: &str = "INSERT INTO runs (run_id, pipeline_id, status, started_at, completed_at, error, total_steps, total_input_count,
+                  total_output_count, overall_elimination_ratio, metadata, updated_at, version)
+SELECT run_id, report.1, report.2, report.3, report.4, report.5, total_steps, input, output,
+       if(input = 0, 0, 1 - output / input), report.6, now64(3, 'UTC'), report_version + steps_version
+FROM
+(
+    SELECT run_id,
+           argMax((pipeline_id, status, started_at, completed_at, error, metadata), version) AS report,
+           max(version) AS report_version
+    FROM run_reports WHERE run_id IN ?
+    GROUP BY run_id
+) AS reports
+LEFT JOIN
+(
+    SELECT run_id, toUInt32(least(sum(part.1), 4294967295)) AS total_steps,
+           toUInt64(least(sum(toUInt128(part.2)), 9223372036854775807)) AS input,
+           toUInt64(least(sum(toUInt128(part.3)), 9223372036854775807)) AS output,
+           sum(part_version) AS steps_version
+    FROM
+    (
+        SELECT run_id, step_id, argMax((steps, input_count, output_count), version) AS part, max(version) AS part_version
+        FROM run_steps WHERE run_id IN ?
+        GROUP BY run_id, step_id
+    )
+    GROUP BY run_id
+) AS added USING run_id";

@@ -1,0 +1,61 @@
+//! The HTTP client: connect timeout, TLS with the certificates of the system and those that were named.
+
+use super::fault::Fault;
+use clickhouse::Client;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as HyperClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Below the 10 s (before 23.6: 3 s) after which the server closes an idle connection by its defaults, or a request
+/// may run into the closing: <https://clickhouse.com/docs/operations/server-configuration-parameters/settings#keep_alive_timeout>.
+const IDLE: Duration = Duration::from_millis(2500);
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// A client that trusts the system's certificates and those in `ca_file`. Speaks to nobody yet.
+pub(super) fn client(ca_file: Option<&Path>) -> Result<Client, Fault> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(KEEP_ALIVE));
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let https: HttpsConnector<HttpConnector> =
+        HttpsConnectorBuilder::new().with_tls_config(tls(ca_file)?).https_or_http().enable_http1().wrap_connector(tcp);
+    Ok(Client::with_http_client(HyperClient::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(https)))
+}
+
+fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, Fault> {
+    let mut roots = RootCertStore::empty();
+    // Those of the system that cannot be read are not fatal: without any, https fails by saying whom it does not know.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca_file {
+        for certificate in certificates(path)? {
+            roots.add(certificate).map_err(|error| unusable(path, &error.to_string()))?;
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = versions.map_err(|error| Fault::us(format!("cannot set up TLS: {error}")))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let pem = std::fs::read(path).map_err(|error| unusable(path, &error.to_string()))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(unusable(path, "there is no certificate in it")),
+        Ok(found) => Ok(found),
+        Err(error) => Err(unusable(path, &error.to_string())),
+    }
+}
+
+fn unusable(path: &Path, why: &str) -> Fault {
+    Fault::us(format!("cannot use CLICKHOUSE_CA_FILE {}: {why}; it must hold certificates in PEM", path.display()))
+}
