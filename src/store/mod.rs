@@ -5,6 +5,7 @@
 
 pub mod embedded;
 mod error;
+pub mod s3;
 
 pub use error::{Class, StoreError};
 
