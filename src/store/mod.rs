@@ -6,6 +6,7 @@
 pub mod clickhouse;
 pub mod embedded;
 mod error;
+pub mod s3;
 
 pub use error::{Class, StoreError};
 

@@ -4,5 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod model;
+pub mod raw_store;
+pub mod servers;
 pub mod state;
 pub mod worker;
