@@ -1,6 +1,8 @@
 //! The command line.
 
-use crate::commands::{self, config::ConfigArgs, demo::DemoArgs, generate::GenerateArgs, migrate::MigrateArgs, run::RunArgs};
+use crate::commands::{
+    self, config::ConfigArgs, demo::DemoArgs, generate::GenerateArgs, migrate::MigrateArgs, run::RunArgs,
+};
 use crate::config::{self, Config, Flag, Loaded, LogFormat, Sources};
 use crate::exit::{Exit, Failure};
 use crate::telemetry;

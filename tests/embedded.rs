@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::types::Value as Cell;
+use support::bodies::hostile;
 use support::model::{Input, State, diff, expected};
 use support::state::read_embedded;
-use support::bodies::hostile;
 use support::worker::{Running, ran, work_off, worker, write_lines};
 
 /// Generated pipelines with plenty of everything that goes wrong, and bodies that mean harm.

@@ -7,3 +7,6 @@
 mod support;
 
 mod agreement;
+mod dashboards;
+mod refusals;
+mod schema;

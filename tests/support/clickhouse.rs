@@ -47,7 +47,8 @@ impl Database {
 
     /// What the server answers, or its words of refusal.
     pub fn try_query(&self, sql: &str) -> Result<String, String> {
-        let settings = "date_time_output_format=iso&output_format_json_quote_64bit_integers=0&default_format=JSONEachRow";
+        let settings =
+            "date_time_output_format=iso&output_format_json_quote_64bit_integers=0&default_format=JSONEachRow";
         let url = format!("{}?{settings}&mutations_sync=2", self.url);
         let request = reqwest::Client::new().post(url).body(sql.replace("{db}", &self.name));
         block_on(async {
@@ -66,7 +67,10 @@ impl Database {
     /// Its rows.
     pub fn rows<T: DeserializeOwned>(&self, sql: &str) -> Vec<T> {
         let answer = self.query(sql);
-        answer.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+        answer
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            .collect()
     }
 
     /// A table of the model's rows, read with `FINAL`.
@@ -105,9 +109,8 @@ impl Database {
 /// Runs a future to its end, on a thread of its own: tests may be inside a runtime already.
 pub fn block_on<T: Send>(future: impl Future<Output = T> + Send) -> T {
     std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-        });
+        let thread = scope
+            .spawn(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future));
         thread.join().unwrap()
     })
 }

@@ -5,6 +5,7 @@
 
 pub mod bodies;
 pub mod clickhouse;
+pub mod events;
 pub mod model;
 pub mod raw_store;
 pub mod servers;
