@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::exit::Failure;
 use crate::pipeline::Stores;
 use crate::store::embedded;
+use crate::store::s3::S3Objects;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,6 +23,12 @@ async fn in_directory(dir: PathBuf, durable: bool) -> Result<Stores, Failure> {
     Ok(Stores { raw: Arc::new(raw), metrics: Arc::new(metrics) })
 }
 
-async fn on_servers(_config: &Config) -> Result<Stores, Failure> {
+async fn on_servers(config: &Config) -> Result<Stores, Failure> {
+    let _raw = in_bucket(config)?;
     Err(Failure::usage("no --data"))
+}
+
+fn in_bucket(config: &Config) -> Result<S3Objects, Failure> {
+    let opened = S3Objects::open(&config.s3, config.limits.max_event_bytes);
+    opened.map_err(|error| Failure::usage(error.chain()))
 }
