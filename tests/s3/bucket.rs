@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::support::raw_store::Store;
 use crate::support::servers::Server;
 use xray_processor_worker::config::{Config, Credentials, S3};
+use xray_processor_worker::store::StoreError;
 use xray_processor_worker::store::s3::S3Objects;
-use xray_processor_worker::store::{RawStore, StoreError};
 
 /// What every one of them is called by `tests/servers/servers`.
 pub const SERVERS: [&str; 2] = ["minio", "versitygw"];

@@ -4,7 +4,6 @@ use crate::bucket;
 use crate::support::raw_store::{Place, Store};
 use crate::support::servers::Server;
 use std::sync::Arc;
-use xray_processor_worker::store::RawStore;
 use xray_processor_worker::store::embedded::FileObjects;
 
 async fn directory() -> Place {

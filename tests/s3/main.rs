@@ -7,5 +7,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod aws;
 mod bucket;
+mod conditions;
 mod contract;
+mod fake;
+mod outages;
+mod refusals;
+mod strangers;

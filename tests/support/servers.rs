@@ -92,7 +92,13 @@ impl Server {
 
     /// Starts it again after [`kill_9`](Self::kill_9), on the same port and data.
     pub fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    /// The same with further arguments.
+    pub fn restart_with(&mut self, args: &[&str]) {
         assert!(self.data.is_some(), "a shared server is not restarted");
+        self.args.extend(args.iter().map(|arg| (*arg).to_owned()));
         let port = ["--port".to_owned(), self.running.port.to_string()];
         (self.script, self.running) = Script::run(&self.name, &[&port, &self.args[..]].concat());
     }

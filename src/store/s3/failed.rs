@@ -54,6 +54,8 @@ impl Answer {
         let body = response.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
         let header = |name| response.headers().get(name);
         let time = |text: &str| DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc2822(text)).ok();
+        // Where there is none, the SDK makes one up for some answers.
+        let code = code.filter(|_| body.contains("<Code>"));
         let said = xml_text(&body, "ServerTime").and_then(time).or_else(|| header("date").and_then(time));
         Answer {
             status: response.status().as_u16(),
@@ -153,7 +155,7 @@ mod tests {
         let body = "<?xml version=\"1.0\"?><Error><Code>X</Code><Region> eu-west-1 </Region><Key></Key></Error>";
         assert_eq!(xml_text(body, "Region"), Some("eu-west-1"));
         assert_eq!((xml_text(body, "Key"), xml_text(body, "Host"), xml_text("<Region>", "Region")), (None, None, None));
-        assert_eq!(shortened(" a\r\nb\u{1b}[31m ", 4), "a  b");
+        assert_eq!(shortened(" a\r\nb\u{1b}[31m ", 5), "a  b");
     }
 
     #[test]

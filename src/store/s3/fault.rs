@@ -89,19 +89,15 @@ fn answered(doing: Doing<'_>, answer: &Answer, place: &Place) -> (Class, String)
         Verdict::Denied => {
             (Class::Us, format!("access denied: the worker's keys need {} (docs/s3.md has a policy)", doing.rights()))
         }
-        Verdict::NoBucket => {
-            let bucket = &place.bucket;
-            (
-                Class::Us,
-                format!(
-                    "there is no such bucket: create it, set S3_CREATE_BUCKET=true to have it created, or check {} \
-                     ({bucket})",
-                    place.bucket_setting()
-                ),
-            )
-        }
+        Verdict::NoBucket => (
+            Class::Us,
+            format!(
+                "there is no such bucket: create it, set S3_CREATE_BUCKET=true to have it created, or check {}",
+                place.bucket_setting()
+            ),
+        ),
         Verdict::BadBucketName => {
-            (Class::Us, format!("{} is no valid name of a bucket: check {}", place.bucket, place.bucket_setting()))
+            (Class::Us, format!("this is no valid name of a bucket: check {}", place.bucket_setting()))
         }
         Verdict::WrongRegion => (Class::Us, wrong_region(answer, place)),
         Verdict::WrongClock => (Class::Us, wrong_clock(answer)),
@@ -132,6 +128,7 @@ fn answered(doing: Doing<'_>, answer: &Answer, place: &Place) -> (Class, String)
             (Class::Transient, format!("something between here and the server failed ({})", described(answer)))
         }
         Verdict::Refused => (Class::Us, "the server refuses it".into()),
+        Verdict::RefusedForNow => (Class::Transient, "the server refuses it for now".into()),
     }
 }
 
@@ -185,6 +182,10 @@ fn unreached(why: Unreached, place: &Place) -> (Class, String) {
         Unreached::NoConnection => format!("no connection comes about: check {address}, and what is in between"),
         Unreached::Late => "no answer in time (S3_TIMEOUT_MS)".into(),
         Unreached::Broken => "the connection broke before the end of the answer".into(),
+        Unreached::HungUp => format!(
+            "what listens there hangs up without an answer: if it wants TLS, {}, else check {address}",
+            place.tls_setting(true)
+        ),
         Unreached::NotTls => {
             format!("what listens there does not speak TLS: {}, or check {address}", place.tls_setting(false))
         }

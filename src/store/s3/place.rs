@@ -29,6 +29,11 @@ impl Place {
         }
     }
 
+    /// Whether we speak TLS to it.
+    pub(super) fn tls(&self) -> bool {
+        !self.server.starts_with("http://")
+    }
+
     fn pick(&self, minio: &'static str, aws: &'static str) -> &'static str {
         match self.flavor {
             S3Flavor::Minio => minio,

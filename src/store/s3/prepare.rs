@@ -7,10 +7,12 @@ use super::NAME;
 use super::conditions::Enforced;
 use super::failed::Failed;
 use super::fault::{Doing, fault};
+use super::place::Place;
 use super::request::{Bucket, Condition, Put};
+use super::unreached::Unreached;
 use crate::digest::Sha256;
 use crate::object::Object;
-use crate::store::{Class, StoreError, Tag};
+use crate::store::{StoreError, Tag};
 use bytes::Bytes;
 
 const KEY: &str = ".xray-probe";
@@ -22,34 +24,37 @@ const NO_TAG: &str = "\"00000000000000000000000000000000\"";
 
 /// Finds the bucket, or creates it, and says what its server enforces.
 pub(super) async fn prepare(bucket: &Bucket, create_bucket: bool) -> Result<Enforced, StoreError> {
-    let probe = object();
-    let mut first = bucket.put(&probe, Condition::Absent).await;
+    // A request without a body comes first: a server that refuses one with a body may hang up before it is all sent, and
+    // then there is no answer to say why. It also asks for a right that is seldom needed later, and would be missed then.
+    let mut found = bucket.get(KEY).await;
     if create_bucket
-        && let Err(failed) = &first
+        && let Err(failed) = &found
         && failed.code() == Some("NoSuchBucket")
     {
-        bucket.create().await.map_err(|failed| fault(Doing::CreateBucket, &failed, bucket.place()))?;
-        tracing::info!(bucket = bucket.place().bucket, "created the bucket");
-        first = bucket.put(&probe, Condition::Absent).await;
+        let created = bucket.create().await;
+        found = bucket.get(KEY).await;
+        match created {
+            Ok(()) => tracing::info!(bucket = bucket.place().bucket, "created the bucket"),
+            // Another worker may have been faster; servers differ in how they say so.
+            Err(_) if found.is_ok() => {}
+            Err(failed) => return Err(fault(Doing::CreateBucket, &failed, bucket.place())),
+        }
     }
-    let if_none_match = match first {
+    found.map_err(|failed| fault(Doing::Read(KEY), &at_first(failed, bucket.place()), bucket.place()))?;
+    let probe = object();
+    let if_none_match = match bucket.put(&probe, Condition::Absent).await {
         Ok(Put::Refused) => true,
         // It was not there; now it is.
         Ok(Put::Stored) => {
             let second = bucket.put(&probe, Condition::Absent).await;
             second.map_err(|failed| write_fault(bucket, &failed))? == Put::Refused
         }
-        Err(failed) if unknown(&failed) => false,
+        Err(failed) if unknown(&failed) => {
+            bucket.put(&probe, Condition::None).await.map_err(|failed| write_fault(bucket, &failed))?;
+            false
+        }
         Err(failed) => return Err(write_fault(bucket, &failed)),
     };
-    if !if_none_match {
-        bucket.put(&probe, Condition::None).await.map_err(|failed| write_fault(bucket, &failed))?;
-    }
-    let found = bucket.get(KEY).await.map_err(|failed| fault(Doing::Read(KEY), &failed, bucket.place()))?;
-    if found.is_none() {
-        let text = format!("{} takes {KEY} and then does not have it: is it really S3?", bucket.place());
-        return Err(StoreError::new(NAME, Class::Us, text));
-    }
     let if_match = match bucket.put(&probe, Condition::Holds(&Tag(NO_TAG.into()))).await {
         Ok(put) => put == Put::Refused,
         Err(failed) if unknown(&failed) => false,
@@ -60,6 +65,14 @@ pub(super) async fn prepare(bucket: &Bucket, create_bucket: bool) -> Result<Enfo
         tracing::warn!(store = NAME, server = bucket.place().server, "{warning}");
     }
     Ok(enforced)
+}
+
+/// Where no server ever answered yet, a connection that breaks says more.
+fn at_first(failed: Failed, place: &Place) -> Failed {
+    match failed {
+        Failed::Unreached(Unreached::Broken, cause) if !place.tls() => Failed::Unreached(Unreached::HungUp, cause),
+        failed => failed,
+    }
 }
 
 /// Asks for a write that changes nothing.

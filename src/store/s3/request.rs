@@ -141,7 +141,7 @@ impl Bucket {
         }
     }
 
-    /// Creates the bucket, unless somebody else did meanwhile.
+    /// Creates the bucket. Fails also where somebody else did so meanwhile.
     pub(super) async fn create(&self) -> Result<(), Failed> {
         let mut request = self.client.create_bucket().bucket(&self.place.bucket);
         // The first region has no name here: to send it is an error on S3.
@@ -151,12 +151,7 @@ impl Bucket {
             let configuration = CreateBucketConfiguration::builder().location_constraint(location).build();
             request = request.create_bucket_configuration(configuration);
         }
-        match request.send().await.map_err(Failed::of) {
-            Ok(_) => Ok(()),
-            // Ours, or somebody else's: the next request to it will tell.
-            Err(failed) if matches!(failed.code(), Some("BucketAlreadyOwnedByYou" | "BucketAlreadyExists")) => Ok(()),
-            Err(failed) => Err(failed),
-        }
+        request.send().await.map(drop).map_err(Failed::of)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whose certificates are trusted.
 
 use super::NAME;
-use crate::config;
+use crate::config::{self, S3Flavor};
 use crate::store::{Class, StoreError};
 use aws_smithy_http_client::tls::{TlsContext, TrustStore};
 use rustls::RootCertStore;
@@ -16,9 +16,11 @@ pub(super) struct Trust(TrustStore);
 impl Trust {
     /// Reads them. What is wrong with the file is said here: the SDK would panic over it.
     pub(super) fn load(settings: &config::S3) -> Result<Self, StoreError> {
-        // Without TLS none are needed, and a minimal image need not have any: to ask the SDK for them would panic there.
+        // A minimal image has none, where the SDK would panic. Without TLS they would only cost time; but AWS's chain may
+        // have to fetch credentials over TLS even then.
         let plain = settings.endpoint.as_deref().is_some_and(|url| url.starts_with("http://"));
-        let system = !plain && !rustls_native_certs::load_native_certs().certs.is_empty();
+        let chain = settings.flavor == S3Flavor::Aws && settings.credentials.is_none();
+        let system = (!plain || chain) && !rustls_native_certs::load_native_certs().certs.is_empty();
         let store = TrustStore::empty().with_native_roots(system);
         let Some(file) = &settings.ca_file else { return Ok(Trust(store)) };
         let unusable =

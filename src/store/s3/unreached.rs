@@ -19,6 +19,8 @@ pub(super) enum Unreached {
     Late,
     /// The connection broke, before the answer or in it.
     Broken,
+    /// The very first request was cut off, without TLS: many servers do so where they expect it.
+    HungUp,
     /// TLS was asked for and something else came back.
     NotTls,
     /// The certificate is signed by nobody we trust.

@@ -36,6 +36,8 @@ pub(super) enum Verdict {
     Gateway,
     /// Refused for a reason that has no word here.
     Refused,
+    /// The same, for a reason that is likely to pass.
+    RefusedForNow,
 }
 
 use Verdict as V;
@@ -45,6 +47,7 @@ use Verdict as V;
 /// (<https://github.com/versity/versitygw/blob/main/s3err/s3err.go>).
 const CODES: &[(&str, Verdict)] = &[
     ("InvalidAccessKeyId", V::UnknownAccessKey),
+    ("XAdminUserNotFound", V::UnknownAccessKey), // Versity
     ("SignatureDoesNotMatch", V::WrongSecret),
     ("ExpiredToken", V::ExpiredCredentials),
     ("InvalidToken", V::ExpiredCredentials),
@@ -112,8 +115,7 @@ pub(super) fn verdict(answer: &Answer, key: Option<&str>) -> Verdict {
         _ if code.starts_with("KMS") => V::Encryption,
         507 => V::Full,
         408 | 429 | 500..=599 => V::Busy,
-        // NoSuchVersion, NoSuchUpload, a key that went away: none is about this request for long.
-        404 | 409 | 412 => V::Collision,
+        404 | 409 | 412 => V::RefusedForNow, // about what is there at this moment
         413 => V::TooLarge,
         400 if key.is_some() && answer.key.as_deref() == key => V::BadObject,
         403 => V::Denied,
