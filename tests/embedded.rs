@@ -12,23 +12,10 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::types::Value as Cell;
-use support::bodies::hostile;
+use support::bodies::{bodies, shuffled};
 use support::model::{Input, State, diff, expected};
 use support::state::read_embedded;
 use support::worker::{Running, ran, work_off, worker, write_lines};
-
-/// Generated pipelines with plenty of everything that goes wrong, and bodies that mean harm.
-fn bodies(dir: &Path) -> Vec<Vec<u8>> {
-    let shares =
-        ["--duplicates", "0.1", "--reordered", "0.3", "--late", "0.2", "--conflicting", "0.05", "--malformed", "0.05"];
-    let (code, _, stderr) = ran(dir, &[&["generate", "--runs", "20", "--output", "generated"], &shares[..]].concat());
-    assert_eq!(code, 0, "{stderr}");
-    let text = std::fs::read(dir.join("generated")).unwrap();
-    let mut bodies: Vec<Vec<u8>> =
-        text.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect();
-    bodies.extend(hostile());
-    bodies
-}
 
 fn model(bodies: &[Vec<u8>]) -> State {
     expected(bodies.iter().map(|body| Input { body, hint: None }))
@@ -56,19 +43,6 @@ fn dump(data: &Path) -> BTreeMap<&'static str, Vec<Vec<(String, Cell)>>> {
             (table, rows)
         })
         .collect()
-}
-
-/// The same bodies in another order; the same order each time.
-fn shuffled(bodies: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let mut order: Vec<usize> = (0..bodies.len()).collect();
-    let mut state = 88_172_645_463_325_252_u64;
-    for at in (1..order.len()).rev() {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        order.swap(at, (state % (at as u64 + 1)) as usize);
-    }
-    order.into_iter().map(|at| bodies[at].clone()).collect()
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::bucket::{self, open, settings};
+use crate::support::bucket::{self, open, settings};
 use crate::support::servers::Server;
 use xray_processor_worker::config::{S3, S3Flavor};
 

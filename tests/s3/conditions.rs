@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use crate::bucket::{at, open, ready};
 use crate::fake::{Answer, Fake, ancient, error};
+use crate::support::bucket::{at, open, ready};
 use crate::support::raw_store::{self, Place};
 
 /// What was logged as a warning while this value lives, by this thread.

@@ -1,6 +1,6 @@
 //! What all stores promise, kept by each of them.
 
-use crate::bucket;
+use crate::support::bucket;
 use crate::support::raw_store::{Place, Store};
 use crate::support::servers::Server;
 use std::sync::Arc;

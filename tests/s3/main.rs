@@ -8,7 +8,6 @@
 mod support;
 
 mod aws;
-mod bucket;
 mod conditions;
 mod contract;
 mod fake;

@@ -1,6 +1,6 @@
 //! Servers that die, hang and come back between calls.
 
-use crate::bucket::{SERVERS, open, ready, settings};
+use crate::support::bucket::{SERVERS, open, ready, settings};
 use crate::support::raw_store::{create, object, read, replace};
 use crate::support::servers::Server;
 use rustix::process::Signal;

@@ -1,6 +1,6 @@
 //! Wrong settings against real servers: one sentence each, and nothing is written.
 
-use crate::bucket::{self, SERVERS, at, client, keys, open, ready, refused, see, settings};
+use crate::support::bucket::{self, SERVERS, at, client, keys, open, ready, refused, see, settings};
 use crate::support::raw_store::{create, object, read};
 use crate::support::servers::Server;
 use std::collections::BTreeMap;

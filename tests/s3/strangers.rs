@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::bucket::{at, open, refused};
 use crate::fake::{Answer, Fake, ancient, error, http};
+use crate::support::bucket::{at, open, refused};
 use crate::support::raw_store::{Store, create, object};
 use xray_processor_worker::config::{S3, S3Flavor};
 use xray_processor_worker::store::{Class, Created, StoreError, Tag};

@@ -1,5 +1,22 @@
 //! Message bodies that mean harm, and bodies in another order.
 
+use std::path::Path;
+
+use super::worker::ran;
+
+/// Generated pipelines with plenty of everything that goes wrong, and bodies that mean harm.
+pub fn bodies(dir: &Path) -> Vec<Vec<u8>> {
+    let shares =
+        ["--duplicates", "0.1", "--reordered", "0.3", "--late", "0.2", "--conflicting", "0.05", "--malformed", "0.05"];
+    let (code, _, stderr) = ran(dir, &[&["generate", "--runs", "20", "--output", "generated"], &shares[..]].concat());
+    assert_eq!(code, 0, "{stderr}");
+    let text = std::fs::read(dir.join("generated")).unwrap();
+    let mut bodies: Vec<Vec<u8>> =
+        text.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect();
+    bodies.extend(hostile());
+    bodies
+}
+
 /// Ids that are paths, quotes or too long, conflicts, steps that move, nesting, what is no event at all.
 pub fn hostile() -> Vec<Vec<u8>> {
     let decision = |id: &str, step: &str, run: &str, rest: &str| {
@@ -47,4 +64,17 @@ pub fn hostile() -> Vec<Vec<u8>> {
     let mut bodies: Vec<Vec<u8>> = bodies.into_iter().map(String::into_bytes).collect();
     bodies.extend([b"\xff\xfe".to_vec(), b"\0\0\0\0\x01{}".to_vec(), b"{\"id\":\"\xc3\x28\"}".to_vec()]);
     bodies
+}
+
+/// The same bodies in another order; the same order each time.
+pub fn shuffled(bodies: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut order: Vec<usize> = (0..bodies.len()).collect();
+    let mut state = 88_172_645_463_325_252_u64;
+    for at in (1..order.len()).rev() {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        order.swap(at, (state % (at as u64 + 1)) as usize);
+    }
+    order.into_iter().map(|at| bodies[at].clone()).collect()
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod bodies;
+pub mod bucket;
 pub mod clickhouse;
 pub mod events;
 pub mod model;

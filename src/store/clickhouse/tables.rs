@@ -89,9 +89,9 @@ impl MetricsStore for ClickHouseTables {
     }
 
     async fn row_counts(&self) -> Result<RowCounts, StoreError> {
-        let sql = "SELECT (SELECT count() FROM decision_events FINAL) AS decision_events, (SELECT count() FROM steps FINAL) AS steps,
-                          (SELECT count() FROM runs FINAL) AS runs, (SELECT count() FROM dead_letters FINAL) AS dead_letters";
-        let counts: Vec<Counts> = self.connection.rows("count rows", self.connection.query(sql)).await?;
+        let count = |table: &str| format!("ifNull((SELECT count() FROM {table} FINAL), 0) AS {table}");
+        let sql = format!("SELECT {}", ["decision_events", "steps", "runs", "dead_letters"].map(count).join(", "));
+        let counts: Vec<Counts> = self.connection.rows("count rows", self.connection.query(&sql)).await?;
         let counts = counts.into_iter().next();
         Ok(counts.map_or_else(RowCounts::default, |counts| RowCounts {
             decision_events: counts.decision_events,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::support::raw_store::Store;
-use crate::support::servers::Server;
+use super::raw_store::Store;
+use super::servers::Server;
 use xray_processor_worker::config::{Config, Credentials, S3};
 use xray_processor_worker::store::StoreError;
 use xray_processor_worker::store::s3::S3Objects;
@@ -91,4 +91,18 @@ pub fn client(settings: &S3) -> aws_sdk_s3::Client {
         .credentials_provider(keys)
         .force_path_style(true);
     aws_sdk_s3::Client::from_conf(config.build())
+}
+
+/// Every object of the bucket.
+pub async fn all(settings: &S3) -> BTreeMap<String, Vec<u8>> {
+    let client = client(settings);
+    let mut found = BTreeMap::new();
+    let mut pages = client.list_objects_v2().bucket(&settings.bucket).into_paginator().send();
+    while let Some(page) = pages.next().await {
+        for key in page.unwrap().contents().iter().map(|object| object.key().unwrap()) {
+            let answer = client.get_object().bucket(&settings.bucket).key(key).send().await.unwrap();
+            found.insert(key.to_owned(), answer.body.collect().await.unwrap().to_vec());
+        }
+    }
+    found
 }
