@@ -3,7 +3,6 @@
 use crate::support::bucket::{SERVERS, open, ready, settings};
 use crate::support::raw_store::{create, object, read, replace};
 use crate::support::servers::Server;
-use rustix::process::Signal;
 use std::time::Duration;
 use xray_processor_worker::config::S3;
 use xray_processor_worker::store::{Class, Created, Replaced};
@@ -85,13 +84,13 @@ async fn a_server_that_hangs_is_waited_for_no_longer_than_the_timeout() {
         let server = Server::start(name);
         let settings = S3 { timeout: Duration::from_secs(1), ..settings(&server) };
         let store = ready(&settings).await;
-        server.signal(Signal::STOP);
+        server.freeze();
         let began = std::time::Instant::now();
         let failed = store.create(&[object(KEY, "x")]).await.remove(0).unwrap_err();
         assert!(began.elapsed() < Duration::from_secs(10));
         assert_eq!(failed.class, Class::Transient, "{}", failed.chain());
         assert!(failed.chain().contains("no answer in time"), "{}", failed.chain());
-        server.signal(Signal::CONT);
+        server.go_on();
         // What timed out may have happened.
         store.create(&[object(KEY, "x")]).await.remove(0).unwrap();
         assert_eq!(read(&open(&settings), KEY).await.unwrap().body, "x");

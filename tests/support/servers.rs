@@ -2,11 +2,13 @@
 //! that script's own words; nothing is skipped.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
@@ -85,8 +87,29 @@ impl Server {
         self.script.ended();
     }
 
-    /// Stops it where it is: connections stay open, and nobody answers. [`Signal::CONT`] lets it go on.
-    pub fn signal(&self, signal: Signal) {
+    /// Stops it where it is, until [`go_on`](Self::go_on): connections stay open, and nobody answers.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        // On a busy machine its threads take their time.
+        while !self.frozen() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn frozen(&self) -> bool {
+        let mut threads = fs::read_dir(format!("/proc/{}/task", self.running.pid)).unwrap();
+        threads.all(|thread| {
+            let stat = fs::read_to_string(thread.unwrap().path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 't']))
+        })
+    }
+
+    /// Lets it go on after [`freeze`](Self::freeze).
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         kill_process(Pid::from_raw(self.running.pid).unwrap(), signal).unwrap();
     }
 
