@@ -204,7 +204,6 @@ fn wrong_starts() {
         (vec!["run", "--embedded", "--data", "d", "--input", "nowhere"], 2, "nowhere"),
         (vec!["run", "--embedded", "--data", "d", "--input", "."], 2, "directory"),
         (vec!["run", "--embedded"], 2, "--data"),
-        (vec!["run"], 2, "--data"),
         (vec!["run", "--strict"], 2, "--input"),
         (vec!["no-such-command"], 2, "no-such-command"),
         (run("a-file"), 1, "a-file"),

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -65,6 +66,11 @@ fn read_limit(max_event_bytes: usize) -> u64 {
 impl RawStore for S3Objects {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn patience(&self) -> Duration {
+        // A full group is eight rounds of requests, each of which may be sent a few times; each ends by itself.
+        self.0.settings.timeout * 30
     }
 
     /// Finds the bucket, creates it where that was asked for, and finds out what the server enforces. Leaves a small
