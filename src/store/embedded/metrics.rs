@@ -87,7 +87,8 @@ impl Database {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         touch_barrier(&transaction)?;
-        transaction.rollback()
+        // Only a commit writes: what is rolled back needs no room on the disk.
+        transaction.commit()
     }
 }
 
