@@ -12,6 +12,7 @@ mod directory;
 mod facts;
 mod files;
 mod io_fault;
+mod lock;
 mod metrics;
 #[cfg(test)]
 mod metrics_tests;

@@ -79,11 +79,12 @@ async fn a_large_group_over_many_directories_is_answered_in_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_concurrent_creates_one_wins() {
     let dir = tempfile::tempdir().unwrap();
-    let stores: Vec<_> = (0..4).map(|_| open(dir.path())).collect();
+    // A store of its own for each: calls of one store take turns.
+    let stores: Vec<_> = (0..16).map(|_| Arc::new(open(dir.path()))).collect();
     for round in 0..20 {
         let key = format!("runs/2026/01/{round:02}/r.json");
         let attempts = (0..16).map(|i| {
-            let (store, key) = (stores[i % stores.len()].clone(), key.clone());
+            let (store, key) = (stores[i].clone(), key.clone());
             tokio::spawn(async move { (i, create(&store, &key, &i.to_string()).await.unwrap()) })
         });
         let answers: Vec<_> = join_all(attempts).await.into_iter().map(Result::unwrap).collect();
