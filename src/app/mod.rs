@@ -165,11 +165,12 @@ impl Parts {
         let Context { stores, metrics, health, .. } = &self.context;
         let prepared = pipeline::prepare(stores, metrics, health, &stop.drain).await;
         if let Ok(Prepared::Ready) = prepared {
-            tokio::select! {
-                () = worker::run(queue, &self.context, self.settings, stop) => {}
-                () = probe::run(stores, health) => {}
-            }
-            return Ok(());
+            return tokio::select! {
+                worked = worker::run(queue, &self.context, self.settings, stop) => {
+                    worked.map_err(|broken| Failure::failed(broken.to_string()))
+                }
+                () = probe::run(stores, health) => Ok(()),
+            };
         }
         health.drain();
         queue.close().await.map_err(|error| Failure::failed(error.to_string()))?;
