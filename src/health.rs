@@ -23,7 +23,14 @@ struct Shared {
     draining: AtomicBool,
     /// Weak: a loop that has ended, and so dropped its pulse, is nobody's worry.
     loops: Mutex<Vec<Weak<Loop>>>,
-    dependencies: Mutex<BTreeMap<&'static str, Status>>,
+    dependencies: Mutex<BTreeMap<&'static str, Watched>>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    status: Status,
+    /// How many pieces of work it keeps failing just now.
+    failing: usize,
 }
 
 #[derive(Debug)]
@@ -46,7 +53,7 @@ impl Health {
     /// The handle of a store, by the name people see. Its state is unknown, which is not ready, until it is first
     /// reported; handles of one name report on the same store.
     pub fn store(&self, name: &'static str) -> Dependency {
-        lock(&self.shared.dependencies).entry(name).or_insert_with(Status::unknown);
+        lock(&self.shared.dependencies).entry(name).or_insert_with(Watched::unknown);
         Dependency { name, health: self.clone() }
     }
 
@@ -62,7 +69,7 @@ impl Health {
 
     /// Whether the last report on this store was good.
     pub fn is_up(&self, store: &str) -> bool {
-        lock(&self.shared.dependencies).get(store).is_some_and(|status| status.state == State::Up)
+        lock(&self.shared.dependencies).get(store).is_some_and(|watched| watched.status.state == State::Up)
     }
 
     /// The running loops that have been silent for longer than [`SILENCE_LIMIT`], and for how long. Healthy is when
@@ -78,7 +85,8 @@ impl Health {
 
     /// Whether the worker is ready, and why not.
     pub fn readiness(&self) -> Readiness {
-        let dependencies = lock(&self.shared.dependencies).clone();
+        let dependencies: BTreeMap<_, _> =
+            lock(&self.shared.dependencies).iter().map(|(name, watched)| (*name, watched.status.clone())).collect();
         let draining = self.draining();
         let all_up = dependencies.values().all(|status| status.state == State::Up);
         Readiness { ready: all_up && !draining, draining, dependencies }
@@ -112,9 +120,17 @@ pub struct Dependency {
 }
 
 impl Dependency {
-    /// It answers. Returns whether that is news: log then, and only then.
+    /// It answers. Returns whether that is news: log then, and only then. While it [fails work](Self::failing) this
+    /// says nothing: a store may answer a question and still refuse every write.
     pub fn up(&self) -> bool {
         self.report(State::Up, None)
+    }
+
+    /// A piece of work failed and will be tried again. Until that has ended, well or not, nothing else sets the
+    /// dependency up; drop the answer then, before any [`up`](Self::up).
+    pub fn failing(&self) -> Failing {
+        self.watched(|watched| watched.failing += 1);
+        Failing { dependency: self.clone() }
     }
 
     /// It does not answer, or refuses us; `error` is the sentence for the person who reads it. Returns whether that is
@@ -124,17 +140,35 @@ impl Dependency {
     }
 
     fn report(&self, state: State, error: Option<String>) -> bool {
+        self.watched(|Watched { status, failing }| {
+            let news = status.state != state && (state != State::Up || *failing == 0);
+            if news {
+                status.state = state;
+                status.since = Utc::now();
+            }
+            if error.is_some() {
+                status.last_error = error;
+            }
+            news
+        })
+    }
+
+    fn watched<T>(&self, change: impl FnOnce(&mut Watched) -> T) -> T {
         let mut dependencies = lock(&self.health.shared.dependencies);
-        let status = dependencies.entry(self.name).or_insert_with(Status::unknown);
-        let news = status.state != state;
-        if news {
-            status.state = state;
-            status.since = Utc::now();
-        }
-        if error.is_some() {
-            status.last_error = error;
-        }
-        news
+        change(dependencies.entry(self.name).or_insert_with(Watched::unknown))
+    }
+}
+
+/// A piece of work that a dependency keeps failing.
+#[derive(Debug)]
+#[must_use]
+pub struct Failing {
+    dependency: Dependency,
+}
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        self.dependency.watched(|watched| watched.failing -= 1);
     }
 }
 
@@ -162,9 +196,9 @@ pub struct Status {
     pub last_error: Option<String>,
 }
 
-impl Status {
+impl Watched {
     fn unknown() -> Self {
-        Status { state: State::Unknown, since: Utc::now(), last_error: None }
+        Watched { status: Status { state: State::Unknown, since: Utc::now(), last_error: None }, failing: 0 }
     }
 }
 
@@ -256,5 +290,21 @@ mod tests {
         let status = health.readiness().dependencies["database"].clone();
         assert!(status.since > since);
         assert_eq!(status.last_error.as_deref(), Some("timed out"));
+    }
+
+    #[test]
+    fn only_work_that_succeeds_ends_an_outage_of_work() {
+        let health = Health::default();
+        let (probe, work) = (health.store("database"), health.store("database"));
+        assert!(work.down("disk full"));
+        let since = health.readiness().dependencies["database"].since;
+        let (one, other) = (work.failing(), work.failing());
+        assert!(!probe.up() && !health.is_up("database"));
+        drop(one);
+        assert!(!work.up() && !health.is_up("database"), "the other still fails");
+        assert_eq!(health.readiness().dependencies["database"].since, since);
+        drop(other);
+        assert!(work.up() && health.is_up("database"));
+        assert!(probe.down("gone") && probe.up(), "while no work fails the probe knows best");
     }
 }

@@ -3,7 +3,7 @@
 use crate::budget::Budget;
 use crate::health::{Health, Pulse};
 use crate::metrics::Metrics;
-use crate::pipeline::{self, Intake, Limits, Stored, StoredReceiver, Stores, Tally};
+use crate::pipeline::{self, Broken, Intake, Limits, Outlet, Stored, StoredReceiver, Stores, Tally};
 use crate::queue::{QueueBackend, QueueError};
 use chrono::Utc;
 use std::sync::Arc;
@@ -55,13 +55,14 @@ const RECEIVE_PAUSE: Duration = Duration::from_secs(1);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Works until told to stop, then finishes what is held within the shutdown timeout, gives the rest back and closes the
-/// queue. Never ends because of an error of a store or of the broker.
+/// queue. Never ends because of an error of a store or of the broker; `Err` only where a stage panicked, and then at
+/// once: a worker that lost a part would look healthy and do nothing.
 ///
 /// Not cancel safe in one respect only: dropped, it leaves unacked what was in flight, to be redelivered.
-pub async fn run<Q: QueueBackend>(queue: &Q, context: &Context, settings: Settings, stop: &Stop) {
+pub async fn run<Q: QueueBackend>(queue: &Q, context: &Context, settings: Settings, stop: &Stop) -> Result<(), Broken> {
     let Stop { drain: stop, give_up } = stop;
     let Context { stores, budget, metrics, health, tally } = context;
-    let (intake, outlet) =
+    let (intake, Outlet { stored, unstored, mut stages }) =
         pipeline::start(stores.clone(), settings.limits, metrics.clone(), health, tally.clone(), give_up);
     let drained = CancellationToken::new();
 
@@ -71,7 +72,7 @@ pub async fn run<Q: QueueBackend>(queue: &Q, context: &Context, settings: Settin
     };
     let settle = async {
         let pulse = health.pulse("ack");
-        tokio::join!(ack(queue, outlet.stored, metrics, &pulse), release(queue, outlet.unstored));
+        tokio::join!(ack(queue, stored, metrics, &pulse), release(queue, unstored));
         drained.cancel();
     };
     let deadline = async {
@@ -88,8 +89,20 @@ pub async fn run<Q: QueueBackend>(queue: &Q, context: &Context, settings: Settin
             }
         }
     };
-    tokio::join!(receive, settle, deadline);
+    let supervise = async {
+        let mut outcome = Ok(());
+        while let Some(ended) = stages.ended().await {
+            if ended.is_err() {
+                stop.cancel();
+                give_up.cancel();
+                outcome = outcome.and(ended);
+            }
+        }
+        outcome
+    };
+    let ((), (), (), outcome) = tokio::join!(receive, settle, deadline, supervise);
     last_words(queue.close(), "closing the queue").await;
+    outcome
 }
 
 async fn receive<Q: QueueBackend>(

@@ -233,5 +233,12 @@ fn wrong_starts() {
     let missing = worker(dir.path(), &["run", "--data", "d"]).env("QUEUE_TYPE", "sqs").output().unwrap();
     let stderr = String::from_utf8(missing.stderr).unwrap();
     assert_eq!(missing.status.code(), Some(2), "{stderr}");
-    assert!(stderr.contains("--features sqs") && stderr.contains("memory"), "{stderr}");
+    assert!(stderr.contains("this version has no sqs yet") && stderr.contains("memory"), "{stderr}");
+    assert!(!stderr.contains("--features"), "there is no such feature: {stderr}");
+
+    assert!(!dir.path().join("d").exists());
+    for refused in ["not-sqlite", "foreign", "newer"] {
+        let left = std::fs::read_dir(dir.path().join(refused)).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(left.collect::<Vec<_>>(), ["xray.db"], "{refused}: a refused start leaves nothing behind");
+    }
 }

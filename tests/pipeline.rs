@@ -23,7 +23,7 @@ use xray_processor_worker::generate::{Lines, Plan};
 use xray_processor_worker::health::Health;
 use xray_processor_worker::metrics::Metrics;
 use xray_processor_worker::object::{Object, Record};
-use xray_processor_worker::pipeline::{Limits, Message, Origin, Stores, Tally};
+use xray_processor_worker::pipeline::{Broken, Limits, Message, Origin, Stores, Tally};
 use xray_processor_worker::queue::memory::MemoryQueue;
 use xray_processor_worker::store::{
     Class, Created, Existing, MetricsStore, RawStore, Replaced, RowCounts, StoreError, Tag, Touched, embedded,
@@ -49,6 +49,8 @@ struct Faults {
     gates: BTreeMap<&'static str, Semaphore>,
     /// Refuses for good whatever names this id.
     poison: Option<&'static str>,
+    /// Panics in this operation.
+    bug: Option<&'static str>,
     log: Mutex<Vec<&'static str>>,
 }
 
@@ -59,6 +61,7 @@ impl Faults {
             calls: AtomicU64::new(0),
             gates: BTreeMap::new(),
             poison: None,
+            bug: None,
             log: Mutex::default(),
         }
     }
@@ -68,6 +71,7 @@ impl Faults {
             gate.acquire().await.unwrap().forget();
         }
         self.log.lock().unwrap().push(operation);
+        assert_ne!(Some(operation), self.bug, "a bug for a test");
         let call = self.calls.fetch_add(1, Relaxed) as usize;
         // The script ends; then all is well, or nothing would ever finish.
         self.script.get(call).copied().unwrap_or(Fault::None)
@@ -174,7 +178,7 @@ struct Rig {
     queue: MemoryQueue,
     stop: Stop,
     budget: Budget,
-    worker: tokio::task::JoinHandle<()>,
+    worker: tokio::task::JoinHandle<Result<(), Broken>>,
 }
 
 impl Rig {
@@ -203,7 +207,7 @@ impl Rig {
 
     async fn end(self) {
         self.stop.drain.cancel();
-        self.worker.await.unwrap();
+        self.worker.await.unwrap().unwrap();
         assert_eq!(self.budget.held(), (0, 0), "everything was settled one way or the other");
     }
 }
@@ -291,6 +295,21 @@ async fn what_a_store_refuses_does_not_hold_up_its_neighbours() {
     let state = read_embedded(dir.path());
     assert_eq!((state.runs.len(), state.dead_letters.len()), (45, 5));
     assert!(state.dead_letters.values().all(|letter| letter.code == "store_refused"));
+}
+
+/// A worker that lost a stage would hang and look healthy.
+#[tokio::test]
+async fn a_panic_in_a_stage_ends_the_worker_and_acks_nothing() {
+    for operation in ["create", "facts", "derived"] {
+        let dir = tempfile::tempdir().unwrap();
+        let faults = Arc::new(Faults { bug: Some(operation), ..Faults::none() });
+        let rig = Rig::start(dir.path(), &faults, FOREVER);
+        let mut wait = rig.queue.offer(message(run("a", "running"))).unwrap();
+        let broken = rig.worker.await.unwrap().unwrap_err();
+        assert!(broken.to_string().contains("a bug for a test"), "{broken}");
+        assert!(wait.settled().await.is_err(), "{operation}: never acked");
+        assert_eq!(rig.budget.held(), (0, 0));
+    }
 }
 
 fn faults() -> impl Strategy<Value = Vec<Fault>> {

@@ -14,7 +14,7 @@ use crate::pipeline::{self, Limits, Prepared, Tally};
 use crate::probe;
 use crate::progress;
 use crate::queue::memory::MemoryQueue;
-use crate::queue::{COMPILED_IN, QueueBackend};
+use crate::queue::{self, QueueBackend};
 use crate::shutdown;
 use crate::store::{RowCounts, StoreError};
 use crate::worker::{self, Context, Settings, Stop};
@@ -43,8 +43,11 @@ const HTTP_LINGER: Duration = Duration::from_secs(2);
 
 /// Works on the configured queue until a signal.
 pub async fn serve(config: &Config) -> Result<(), Failure> {
-    let parts = Parts::build(config).await?;
+    if !queue::COMPILED_IN.contains(&config.queue.kind.as_str()) {
+        return Err(not_compiled_in(config.queue.kind));
+    }
     let listener = listen(config).await?;
+    let parts = Parts::build(config).await?;
     let stop = Stop::default();
     on_signals(&stop)?;
     match config.queue.kind {
@@ -61,8 +64,8 @@ pub async fn serve(config: &Config) -> Result<(), Failure> {
 /// the same input may be worked off again. Opens a port only where `http` is set.
 pub async fn work_off(config: &Config, input: Input, give_up_after: Duration, http: bool) -> Result<Report, Failure> {
     let began = Instant::now();
-    let parts = Parts::build(config).await?;
     let listener = if http { Some(listen(config).await?) } else { None };
+    let parts = Parts::build(config).await?;
     let stop = Stop::default();
     on_signals(&stop)?;
     let queue = memory_queue(config);
@@ -162,11 +165,12 @@ impl Parts {
         let Context { stores, metrics, health, .. } = &self.context;
         let prepared = pipeline::prepare(stores, metrics, health, &stop.drain).await;
         if let Ok(Prepared::Ready) = prepared {
-            tokio::select! {
-                () = worker::run(queue, &self.context, self.settings, stop) => {}
-                () = probe::run(stores, health) => {}
-            }
-            return Ok(());
+            return tokio::select! {
+                worked = worker::run(queue, &self.context, self.settings, stop) => {
+                    worked.map_err(|broken| Failure::failed(broken.to_string()))
+                }
+                () = probe::run(stores, health) => Ok(()),
+            };
         }
         health.drain();
         queue.close().await.map_err(|error| Failure::failed(error.to_string()))?;
@@ -198,11 +202,15 @@ fn on_signals(stop: &Stop) -> Result<(), Failure> {
 }
 
 fn not_compiled_in(kind: QueueType) -> Failure {
-    Failure::usage(format!(
-        "QUEUE_TYPE is {kind}, and this binary was built without it (it has: {}); build it with `cargo build \
-         --release --features {kind}`",
-        COMPILED_IN.join(", ")
-    ))
+    let has = queue::COMPILED_IN.join(", ");
+    Failure::usage(if queue::is_feature(kind.as_str()) {
+        format!(
+            "QUEUE_TYPE is {kind}, and this binary was built without it (it has: {has}); build it with `cargo build \
+             --release --features {kind}`"
+        )
+    } else {
+        format!("QUEUE_TYPE is {kind}, and this version has no {kind} yet (it has: {has})")
+    })
 }
 
 /// Ends once a store has been down for `limit` without a break.

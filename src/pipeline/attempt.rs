@@ -1,6 +1,6 @@
 //! Every call of a store goes through here: its timeout, its retries, what is said about it.
 
-use crate::health::{Dependency, Health, Pulse};
+use crate::health::{Dependency, Failing, Health, Pulse};
 use crate::metrics::Metrics;
 use crate::store::{Class, StoreError};
 use rand::RngExt;
@@ -81,7 +81,7 @@ impl Attempts {
     {
         let mut results: Vec<Option<ItemResult<T>>> = items.iter().map(|_| None).collect();
         let mut open: Vec<usize> = (0..items.len()).collect();
-        let mut backoff = Backoff::default();
+        let mut retries = Retries::default();
         while !open.is_empty() {
             let group: Arc<[I]> = open.iter().map(|&at| items[at].clone()).collect();
             let answers = self.once(call(group)).await?;
@@ -107,14 +107,11 @@ impl Attempts {
                 }
             }
             open = failed;
-            match error {
-                None => self.up(),
-                Some(error) => {
-                    self.down(&error);
-                    self.wait(backoff.next()).await?;
-                }
+            if let Some(error) = error {
+                self.again(&mut retries, &error).await?;
             }
         }
+        self.up(retries);
         Ok(results.into_iter().flatten().collect())
     }
 
@@ -137,13 +134,16 @@ impl Attempts {
         F: Fn() -> Fut + Send + Sync,
         Fut: Future<Output = Result<T, StoreError>> + Send,
     {
-        let mut backoff = Backoff::default();
+        let mut retries = Retries::default();
         loop {
-            match self.one(&call).await? {
-                Ok(done) => return Ok(done),
-                Err(refused) => {
-                    self.down(&refused);
-                    self.wait(backoff.next()).await?;
+            match self.once(call()).await?.flatten() {
+                Ok(done) => {
+                    self.up(retries);
+                    return Ok(done);
+                }
+                Err(error) => {
+                    self.count(&error);
+                    self.again(&mut retries, &error).await?;
                 }
             }
         }
@@ -156,18 +156,17 @@ impl Attempts {
         F: Fn() -> Fut + Send + Sync,
         Fut: Future<Output = Result<T, StoreError>> + Send,
     {
-        let mut backoff = Backoff::default();
+        let mut retries = Retries::default();
         loop {
             match self.once(call()).await?.flatten() {
                 Ok(done) => {
-                    self.up();
+                    self.up(retries);
                     return Ok(Ok(done));
                 }
                 Err(foreign) if foreign.class == Class::Foreign => return Ok(Err(foreign)),
                 Err(error) => {
                     self.count(&error);
-                    self.down(&error);
-                    self.wait(backoff.next()).await?;
+                    self.again(&mut retries, &error).await?;
                 }
             }
         }
@@ -198,7 +197,9 @@ impl Attempts {
         self.metrics.store_failed(error.store, error.class != Class::Item);
     }
 
-    fn up(&self) {
+    /// The work is done, after these retries.
+    fn up(&self, retries: Retries) {
+        drop(retries);
         if self.dependency.up() {
             tracing::info!(store = self.store, "store is up");
         }
@@ -213,24 +214,61 @@ impl Attempts {
         }
     }
 
-    async fn wait(&self, pause: Duration) -> Result<(), GivenUp> {
+    /// Says what failed and waits before the next attempt.
+    async fn again(&self, retries: &mut Retries, error: &StoreError) -> Result<(), GivenUp> {
+        retries.outage.get_or_insert_with(|| self.dependency.failing());
+        self.down(error);
         tokio::select! {
             () = self.give_up.cancelled() => Err(GivenUp),
-            () = sleep(pause) => Ok(()),
+            () = sleep(retries.pause()) => Ok(()),
         }
     }
 }
 
-/// Exponential, with full jitter from half of it on, so that many workers do not come back at the same moment.
+/// What has failed of one piece of work so far.
 #[derive(Debug, Default)]
-struct Backoff {
+struct Retries {
     failures: u32,
+    /// While it is there, only this work may say that the store is up again.
+    outage: Option<Failing>,
 }
 
-impl Backoff {
-    fn next(&mut self) -> Duration {
+impl Retries {
+    /// Exponential, with full jitter from half of it on, so that many workers do not come back at the same moment.
+    fn pause(&mut self) -> Duration {
         let pause = FIRST_BACKOFF.saturating_mul(1 << self.failures.min(16)).min(LONGEST_BACKOFF);
         self.failures += 1;
         pause.mul_f64(rand::rng().random_range(0.5..1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use prometheus_client::registry::Registry;
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    /// A full disk: questions are answered, writes are not.
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_answers_but_fails_work_stays_down() {
+        let health = Health::default();
+        let metrics = Metrics::register(&mut Registry::default(), "memory", &["db"], &Budget::new(1, 1), &health);
+        let pulse = health.pulse("test");
+        let attempts =
+            Attempts::new(("db", Duration::from_secs(60)), &health, &pulse, &metrics, &CancellationToken::new());
+        let (probe, calls) = (health.store("db"), AtomicU32::new(0));
+        probe.up();
+        let write = || async {
+            if calls.fetch_add(1, Relaxed) > 0 {
+                probe.up();
+                assert!(!health.is_up("db"), "the probe knows less than the work");
+            }
+            if calls.load(Relaxed) > 3 { Ok(()) } else { Err(StoreError::new("db", Class::Us, "the disk is full")) }
+        };
+        attempts.insist(write).await.unwrap();
+        assert!(health.is_up("db"));
+        calls.store(0, Relaxed);
+        assert!(attempts.one(write).await.unwrap().is_ok() && health.is_up("db"));
     }
 }

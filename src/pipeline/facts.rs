@@ -10,6 +10,10 @@ use crate::object::Record;
 use crate::store::{MetricsStore, Touched};
 use std::sync::Arc;
 
+/// So many records, or touched keys, go into one call: a group may hold an array of a hundred thousand events, and a
+/// call must end within the store's patience.
+const AT_ONCE: usize = 5000;
+
 /// Inserts the facts of groups.
 #[derive(Debug)]
 pub(super) struct Facts {
@@ -29,7 +33,7 @@ impl Writer for Facts {
     async fn write(&self, group: &mut [&mut Work]) -> Result<(), GivenUp> {
         let mut refused = Vec::new();
         // A refused group is halved until the refused item is alone, so that its neighbours are not held up.
-        let mut open = vec![records(group)];
+        let mut open: Vec<_> = records(group).chunks(AT_ONCE).map(<[_]>::to_vec).collect();
         while let Some(part) = open.pop() {
             if part.is_empty() {
                 continue;
@@ -65,8 +69,7 @@ impl Writer for Derived {
     /// `Ok` once every derived row that depends on the group is right and durable.
     async fn write(&self, group: &mut [&mut Work]) -> Result<(), GivenUp> {
         let records = records(group);
-        if !records.is_empty() {
-            let touched = Touched::by(&records);
+        for touched in Touched::by(&records).parts(AT_ONCE) {
             self.attempts.insist(|| self.store.recompute(&touched)).await?;
         }
         for record in records {

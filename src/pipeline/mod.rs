@@ -37,6 +37,7 @@ use objects::Objects;
 use stage::Ends;
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// The pair of stores that events end in.
@@ -70,6 +71,25 @@ pub struct Outlet<R> {
     pub stored: StoredReceiver<R>,
     /// Receipts of deliveries that were given up, to be released.
     pub unstored: UnboundedReceiver<Vec<R>>,
+    /// Ends when the stages do.
+    pub stages: Stages,
+}
+
+/// The running stages. Dropping it drops them, with all they hold.
+#[derive(Debug)]
+pub struct Stages(JoinSet<()>);
+
+/// A stage ended before its input did. What it held is not acked.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("a stage of the pipeline failed, which is a bug; what it held stays with the queue, unacked: {0}")]
+pub struct Broken(String);
+
+impl Stages {
+    /// Waits for the next stage to end; `None` once all have. Cancel safe.
+    pub async fn ended(&mut self) -> Option<Result<(), Broken>> {
+        let ended = self.0.join_next().await?;
+        Some(ended.map_err(|error| Broken(error.to_string())))
+    }
 }
 
 /// The end of the last stage.
@@ -110,12 +130,13 @@ pub fn start<R: Send + 'static>(
     let (derived_out, finished) = unbounded_channel();
     let (unstored_in, unstored) = unbounded_channel();
     let ends = |pulse| Ends { unstored: unstored_in.clone(), metrics: metrics.clone(), pulse };
-    tokio::spawn(stage::run(objects, to_objects, objects_out, ends(objects_pulse)));
-    tokio::spawn(stage::run(facts, to_facts, facts_out, ends(facts_pulse)));
-    tokio::spawn(stage::run(derived, to_derived, derived_out, ends(derived_pulse)));
+    let mut stages = JoinSet::new();
+    stages.spawn(stage::run(objects, to_objects, objects_out, ends(objects_pulse)));
+    stages.spawn(stage::run(facts, to_facts, facts_out, ends(facts_pulse)));
+    stages.spawn(stage::run(derived, to_derived, derived_out, ends(derived_pulse)));
 
     let stored = StoredReceiver { finished };
-    (Intake { limits, metrics, first }, Outlet { stored, unstored })
+    (Intake { limits, metrics, first }, Outlet { stored, unstored, stages: Stages(stages) })
 }
 
 impl<R> Intake<R> {

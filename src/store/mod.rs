@@ -152,10 +152,32 @@ impl Touched {
         touched
     }
 
+    /// The same in parts of at most so many keys each, to be recomputed one after the other.
+    pub fn parts(mut self, at_most: usize) -> Vec<Touched> {
+        let mut parts = Vec::new();
+        while self != Touched::default() {
+            let (mut part, mut room) = (Touched::default(), at_most.max(1));
+            move_keys(&mut self.decisions, &mut part.decisions, &mut room);
+            move_keys(&mut self.steps, &mut part.steps, &mut room);
+            move_keys(&mut self.runs, &mut part.runs, &mut room);
+            parts.push(part);
+        }
+        parts
+    }
+
     /// Steps with a new decision or report.
     pub fn all_steps(&self) -> BTreeSet<&str> {
         let deciding = self.decisions.iter().map(|group| group.step_id.as_str());
         deciding.chain(self.steps.iter().map(String::as_str)).collect()
+    }
+}
+
+fn move_keys<K: Ord>(from: &mut BTreeSet<K>, to: &mut BTreeSet<K>, room: &mut usize) {
+    while *room > 0
+        && let Some(key) = from.pop_first()
+    {
+        to.insert(key);
+        *room -= 1;
     }
 }
 
@@ -178,4 +200,31 @@ pub struct RowCounts {
     pub steps: u64,
     pub runs: u64,
     pub dead_letters: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_the_whole_and_no_larger_than_asked() {
+        let keys = |prefix: &str, count: usize| (0..count).map(|n| format!("{prefix}{n}")).collect::<BTreeSet<_>>();
+        let group = |step_id| DecisionGroup { month: 202_601, run_id: "r".into(), step_id };
+        let touched = Touched {
+            decisions: keys("d", 5).into_iter().map(group).collect(),
+            steps: keys("s", 4),
+            runs: keys("r", 3),
+        };
+        let parts = touched.clone().parts(5);
+        let size = |part: &Touched| part.decisions.len() + part.steps.len() + part.runs.len();
+        assert_eq!(parts.iter().map(size).collect::<Vec<_>>(), [5, 5, 2]);
+        let mut whole = Touched::default();
+        for part in parts {
+            whole.decisions.extend(part.decisions);
+            whole.steps.extend(part.steps);
+            whole.runs.extend(part.runs);
+        }
+        assert_eq!(whole, touched);
+        assert_eq!(Touched::default().parts(5), []);
+    }
 }

@@ -1,7 +1,7 @@
 //! Objects as files. Everything here blocks.
 
 use super::directory;
-use super::io_fault::fault;
+use super::io_fault::{fault, item_fault};
 use super::publish;
 use super::scratch::{Scratch, Temp};
 use super::shards::Shards;
@@ -47,7 +47,7 @@ impl Files {
         let temps = self.write(absent.iter().map(|i| &objects[*i].body));
         for (i, temp) in absent.into_iter().zip(temps) {
             answers[i] = temp.and_then(|temp| {
-                publish::create(&temp, &paths[i], &self.root).map_err(|error| fault("write", &paths[i], &error))
+                publish::create(&temp, &paths[i], &self.root).map_err(|error| item_fault("write", &paths[i], &error))
             });
         }
         self.make_durable(answers, &paths, |_| true)
@@ -94,7 +94,8 @@ impl Files {
             Ok(sync) => sync,
             Err(error) => return fail(count, &fault(error)),
         };
-        let temps = bodies.map(|body| self.scratch.write(body, sync.each()).map_err(fault)).collect();
+        let refused = |error| item_fault("write to", self.scratch.dir(), &error);
+        let temps = bodies.map(|body| self.scratch.write(body, sync.each()).map_err(refused)).collect();
         match sync.finish() {
             Ok(()) => temps,
             Err(error) => fail(count, &fault(error)),
@@ -135,7 +136,7 @@ fn read(path: &Path) -> Result<Option<Existing>, StoreError> {
             Ok(Some(Existing { body: Bytes::from(content), tag, legacy: false }))
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(fault("read", path, &error)),
+        Err(error) => Err(item_fault("read", path, &error)),
     }
 }
 
@@ -144,6 +145,6 @@ fn replace(temp: &Temp, path: &Path, expected: &Tag) -> Result<Replaced, StoreEr
     if read(path)?.is_none_or(|existing| existing.tag != *expected) {
         return Ok(Replaced::Changed);
     }
-    fs::rename(temp.path(), path).map_err(|error| fault("replace", path, &error))?;
+    fs::rename(temp.path(), path).map_err(|error| item_fault("replace", path, &error))?;
     Ok(Replaced::Replaced)
 }

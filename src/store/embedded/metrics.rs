@@ -1,4 +1,4 @@
-use super::blocking::blocking;
+use super::blocking::{Turns, blocking};
 use super::reader::Reader;
 use super::sqlite_fault::NAME;
 use super::{directory, facts, open, recompute, sqlite_fault};
@@ -9,23 +9,24 @@ use crate::object::Record;
 use crate::store::{MetricsStore, RowCounts, StoreError, Touched};
 use async_trait::async_trait;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 
 /// The tables, in the SQLite file `DIR/xray.db`.
 ///
 /// Writers take turns, in this process and among all, so that each transaction sees every one before it. Facts are
 /// written without waiting for the disk: they stand in the log before the derived rows that follow, whose transaction
 /// waits for all of it.
-#[derive(Debug, Clone)]
-pub struct SqliteMetrics(Arc<Database>);
+#[derive(Debug)]
+pub struct SqliteMetrics {
+    path: Arc<Path>,
+    database: Turns<Database>,
+}
 
 #[derive(Debug)]
 struct Database {
-    dir: PathBuf,
-    path: PathBuf,
     durable: bool,
-    connection: Mutex<Connection>,
+    connection: Connection,
 }
 
 /// What a transaction has to wait for.
@@ -44,8 +45,8 @@ impl SqliteMetrics {
     /// Refuses a file that is no SQLite database or that of another program, and a schema newer than this program.
     pub fn open(dir: &Path, durable: bool) -> Result<Self, StoreError> {
         let dir = directory::create_root(dir, durable)?;
-        let connection = Mutex::new(open::writer(&dir, durable)?);
-        Ok(SqliteMetrics(Arc::new(Database { path: dir.join(open::FILE), dir, durable, connection })))
+        let database = Database { durable, connection: open::writer(&dir, durable)? };
+        Ok(SqliteMetrics { path: dir.join(open::FILE).into(), database: Turns::new(database) })
     }
 
     /// One transaction, on a thread that may block. `doing` is for the error message.
@@ -55,39 +56,32 @@ impl SqliteMetrics {
         wait: Wait,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let database = self.0.clone();
-        let outcome = blocking(NAME, move || {
-            database.write(wait, work).map_err(|error| sqlite_fault::fault(doing, &database.path, &error))
-        });
-        outcome.await?
+        let outcome = self.database.blocking(NAME, move |database| database.write(wait, work)).await?;
+        outcome.map_err(|error| sqlite_fault::fault(doing, &self.path, &error))
     }
 }
 
 impl Database {
-    fn write<T>(&self, wait: Wait, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-        // A panic while it was held has rolled its transaction back.
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+    fn write<T>(
+        &mut self,
+        wait: Wait,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
         // Not below "normal": a checkpoint must sync the log before it is overwritten.
         let synchronous = match wait {
             _ if !self.durable => "off",
             Wait::No => "normal",
             Wait::Durable => "full",
         };
-        connection.pragma_update(None, "synchronous", synchronous)?;
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.connection.pragma_update(None, "synchronous", synchronous)?;
+        // A panic in it rolls it back.
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let answer = work(&transaction)?;
         if wait == Wait::Durable {
             touch_barrier(&transaction)?;
         }
         transaction.commit()?;
         Ok(answer)
-    }
-
-    fn probe(&self) -> rusqlite::Result<()> {
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        touch_barrier(&transaction)?;
-        transaction.rollback()
     }
 }
 
@@ -131,16 +125,13 @@ impl MetricsStore for SqliteMetrics {
     }
 
     async fn row_counts(&self) -> Result<RowCounts, StoreError> {
-        let dir = self.0.dir.clone();
-        blocking(NAME, move || Reader::open(&dir)?.counts()).await?
+        let path = self.path.clone();
+        blocking(NAME, move || Reader::open(path.parent().unwrap_or(Path::new("")))?.counts()).await?
     }
 
+    /// A transaction like any other: what is rolled back, or changes nothing, needs no room on the disk.
     async fn probe(&self) -> Result<(), StoreError> {
-        let database = self.0.clone();
-        blocking(NAME, move || {
-            database.probe().map_err(|error| sqlite_fault::fault("write to", &database.path, &error))
-        })
-        .await?
+        self.write("write to", Wait::Durable, |_| Ok(())).await
     }
 }
 

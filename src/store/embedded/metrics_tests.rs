@@ -312,3 +312,33 @@ async fn a_dead_letter_stays_as_it_was_first_seen() {
     assert_eq!(row.redriven_at, None);
     assert_eq!(reader.counts().unwrap().dead_letters, 1);
 }
+
+/// What made the worker read a garbled row is no reason to refuse the event.
+#[tokio::test]
+async fn a_garbled_row_is_ours_to_repair() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let decision = |event_id: &str| {
+        record(Fact::Decision(Decision {
+            event_id: event_id.into(),
+            step_id: "s".into(),
+            run_id: "r".into(),
+            pipeline_id: String::new(),
+            outcome: Outcome::Kept,
+            item_id: "i".into(),
+            score: None,
+            timestamp: at(0, 0),
+            input_count: None,
+            output_count: None,
+        }))
+    };
+    handle(&store, &[decision("a")]).await;
+    let connection = Connection::open(dir.path().join("xray.db")).unwrap();
+    for garbage in
+        ["version = 'x'", "version = CAST(x'ff' AS TEXT)", "kept = -1, version = hex(zeroblob(32))", "kept = 'x'"]
+    {
+        connection.execute(&format!("UPDATE step_totals SET {garbage}"), ()).unwrap();
+        let error = store.insert_facts(&[decision("b")]).await.unwrap_err();
+        assert_eq!(error.class, crate::store::Class::Us, "{garbage}: {}", error.chain());
+    }
+}

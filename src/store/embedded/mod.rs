@@ -12,6 +12,7 @@ mod directory;
 mod facts;
 mod files;
 mod io_fault;
+mod lock;
 mod metrics;
 #[cfg(test)]
 mod metrics_tests;
@@ -38,7 +39,9 @@ pub use reader::{DeadLetterRow, Reader};
 use super::StoreError;
 use std::path::Path;
 
-/// Opens both stores in `dir`, which is created if absent.
+/// Opens both stores in `dir`, which is created if absent. The tables first: where they are refused, nothing else is
+/// left behind.
 pub fn open(dir: &Path, durable: bool) -> Result<(FileObjects, SqliteMetrics), StoreError> {
-    Ok((FileObjects::open(dir, durable)?, SqliteMetrics::open(dir, durable)?))
+    let metrics = SqliteMetrics::open(dir, durable)?;
+    Ok((FileObjects::open(dir, durable)?, metrics))
 }

@@ -1,4 +1,4 @@
-use super::blocking::blocking;
+use super::blocking::Turns;
 use super::files::Files;
 use super::io_fault::NAME;
 use crate::object::Object;
@@ -11,14 +11,14 @@ use std::sync::Arc;
 ///
 /// A file is written under a temporary name, made durable, and only then given its own: under a key there is always one
 /// object, whole. Directories may hold millions of files; none is ever listed.
-#[derive(Debug, Clone)]
-pub struct FileObjects(Arc<Files>);
+#[derive(Debug)]
+pub struct FileObjects(Turns<Files>);
 
 impl FileObjects {
     /// Opens the objects in `dir`, which is created if absent. Without `durable` nothing waits for the disk: what was
     /// stored survives the end of the process, but not a power cut.
     pub fn open(dir: &Path, durable: bool) -> Result<Self, StoreError> {
-        Ok(FileObjects(Arc::new(Files::open(dir, durable)?)))
+        Ok(FileObjects(Turns::new(Files::open(dir, durable)?)))
     }
 
     /// Answers for a group, on a thread that may block.
@@ -27,8 +27,7 @@ impl FileObjects {
         size: usize,
         work: impl FnOnce(&Files) -> Vec<Result<T, StoreError>> + Send + 'static,
     ) -> Vec<Result<T, StoreError>> {
-        let files = self.0.clone();
-        let answers = blocking(NAME, move || work(&files)).await;
+        let answers = self.0.blocking(NAME, |files| work(files)).await;
         answers.unwrap_or_else(|error| (0..size).map(|_| Err(error.again())).collect())
     }
 }
@@ -60,7 +59,6 @@ impl RawStore for FileObjects {
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        let files = self.0.clone();
-        blocking(NAME, move || files.probe()).await?
+        self.0.blocking(NAME, |files| files.probe()).await?
     }
 }

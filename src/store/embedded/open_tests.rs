@@ -23,7 +23,7 @@ async fn opens_again_and_knows_itself() {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).unwrap();
     assert_eq!((pragma("application_id"), pragma("user_version")), (0x5852_6179, 1));
     let commits: i64 = connection.query_row("SELECT commits FROM barrier", (), |row| row.get(0)).unwrap();
-    assert_eq!(commits, 3, "a recompute of nothing still syncs what came before, a probe leaves no trace");
+    assert_eq!(commits, 6, "a recompute of nothing still syncs what came before, and a probe commits like work does");
     assert_eq!(Reader::open(&data).unwrap().counts().unwrap(), crate::store::RowCounts::default());
 }
 

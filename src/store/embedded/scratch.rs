@@ -2,6 +2,7 @@
 
 use super::directory::create_all;
 use super::io_fault::fault;
+use super::lock::lock;
 use crate::store::StoreError;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -23,11 +24,11 @@ impl Scratch {
         let parent = root.join("tmp");
         create_all(&parent, false)?;
         // Between its creation and its lock a directory looks like a leftover, so this is done one at a time.
-        let _turn = lock(&parent).map_err(|error| fault("lock", &parent, &error))?;
+        let _turn = lock(&parent, OpenOptions::new().read(true))?;
         remove_leftovers(&parent);
         let dir = parent.join(format!("{}-{:016x}", std::process::id(), rand::random::<u64>()));
         fs::create_dir(&dir).map_err(|error| fault("create", &dir, &error))?;
-        let lock = lock(&dir).map_err(|error| fault("lock", &dir, &error))?;
+        let lock = lock(&dir, OpenOptions::new().read(true))?;
         Ok(Scratch { dir, next: AtomicU64::new(0), _lock: lock })
     }
 
@@ -70,12 +71,6 @@ impl Drop for Temp {
     fn drop(&mut self) {
         fs::remove_file(&self.path).ok();
     }
-}
-
-fn lock(dir: &Path) -> io::Result<File> {
-    let dir = File::open(dir)?;
-    dir.lock()?;
-    Ok(dir)
 }
 
 /// Best effort: what cannot be removed now is tried again at the next start.

@@ -1,7 +1,7 @@
 //! Locks between all processes that replace objects in one directory.
 
 use super::directory::create_all;
-use super::io_fault::fault;
+use super::lock::lock;
 use crate::digest::Sha256;
 use crate::store::StoreError;
 use std::fs::{File, OpenOptions};
@@ -28,15 +28,11 @@ impl Shards {
         Sha256::of(key.as_bytes()).0[0] % SHARDS
     }
 
-    /// Waits for the lock of a shard and holds it until the file is dropped. To hold two at once may deadlock.
+    /// Waits for the lock of a shard and holds it until the file is dropped. To hold two at once may deadlock, until one
+    /// of the two gives up.
     pub(super) fn lock(&self, shard: u8) -> Result<File, StoreError> {
         // A lock belongs to the opened file, so each holder opens its own: threads exclude each other too.
         let path = self.dir.join(format!("{shard:02}"));
-        let lock = || {
-            let file = OpenOptions::new().create(true).append(true).open(&path)?;
-            file.lock()?;
-            Ok(file)
-        };
-        lock().map_err(|error| fault("lock", &path, &error))
+        lock(&path, OpenOptions::new().create(true).append(true))
     }
 }

@@ -55,11 +55,23 @@ fn judge(error: &Error) -> (Class, Option<&'static str>) {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             (Class::Transient, Some("another process has been holding its lock for long"))
         }
-        None if matches!(error, Error::FromSqlConversionFailure(..) | Error::InvalidColumnType(..)) => {
-            (Class::Item, Some("a row holds a value that the worker never writes; someone else must have changed it"))
-        }
+        None if is_garbled(error) => (
+            Class::Us,
+            Some("a row holds a value that the worker never writes: repair or delete that row, or restore the file"),
+        ),
         _ => (Class::Transient, None),
     }
+}
+
+/// What was read is not what is ever written. The event that made us read it has no part in that.
+fn is_garbled(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::FromSqlConversionFailure(..)
+            | Error::InvalidColumnType(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::Utf8Error(..)
+    )
 }
 
 /// SQLite has no code of its own for this.
