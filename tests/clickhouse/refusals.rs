@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
-use rustix::process::Signal;
 use xray_processor_worker::config;
 use xray_processor_worker::store::clickhouse::ClickHouseTables;
 use xray_processor_worker::store::{Class, MetricsStore, StoreError};
@@ -119,10 +118,10 @@ async fn a_server_that_hangs_and_dies() {
     let records = records(&[run("a", "running")]);
     tables.insert_facts(&records).await.unwrap();
 
-    server.signal(Signal::STOP);
+    server.freeze();
     let error = tables.insert_facts(&records).await.unwrap_err();
     assert_says(&error, Class::Transient, &["CLICKHOUSE_TIMEOUT_MS"]);
-    server.signal(Signal::CONT);
+    server.go_on();
     handle(&tables, &records).await;
 
     server.kill_9();

@@ -29,7 +29,14 @@ GROUP BY step_id, run_id, month"
 pub(super) const STEPS_OF_RUNS: &str = "SELECT DISTINCT step_id FROM run_steps WHERE run_id IN ?";
 
 /// The runs that these steps were ever linked to.
-pub(super) const RUNS_OF_STEPS: &str = "SELECT DISTINCT run_id FROM step_totals WHERE step_id IN ?";
+const RUNS_OF_STEPS: &str = "SELECT run_id FROM step_totals WHERE step_id IN ?";
+
+/// The same with the steps, and how many decisions the largest of their groups has.
+pub(super) const LINKS_OF_STEPS: &str = "SELECT step_id, run_id, max(kept + eliminated + scored) AS decisions FROM step_totals WHERE step_id IN ? GROUP BY step_id, run_id";
+
+/// Those of these runs that so many steps were ever linked to. Binds runs, the number.
+pub(super) const RUNS_OF_MANY_STEPS: &str =
+    "SELECT run_id FROM run_steps WHERE run_id IN ? GROUP BY run_id HAVING count() >= ?";
 
 /// The newest report of each step. Binds steps.
 const NEWEST_STEP_REPORTS: &str = "

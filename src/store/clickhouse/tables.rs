@@ -5,7 +5,7 @@ use super::{NAME, facts, migrations, recompute};
 use crate::config;
 use crate::dead_letter::DeadLetter;
 use crate::object::Record;
-use crate::store::{MetricsStore, RowCounts, StoreError, Touched};
+use crate::store::{Heavy, MetricsStore, RowCounts, StoreError, Touched};
 use async_trait::async_trait;
 use clickhouse::Row;
 use serde::Deserialize;
@@ -79,7 +79,7 @@ impl MetricsStore for ClickHouseTables {
         self.noted(facts::insert(&self.connection, records).await).await
     }
 
-    async fn recompute(&self, touched: &Touched) -> Result<(), StoreError> {
+    async fn recompute(&self, touched: &Touched) -> Result<Heavy, StoreError> {
         self.noted(recompute::recompute(&self.connection, touched).await).await
     }
 
