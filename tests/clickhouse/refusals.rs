@@ -54,7 +54,7 @@ fn stranger(answer: &'static [u8]) -> String {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            stream.read(&mut [0; 4096]).unwrap();
+            assert_ne!(stream.read(&mut [0; 4096]).unwrap(), 0, "they speak first");
             stream.write_all(answer).ok();
         }
     });

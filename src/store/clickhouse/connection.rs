@@ -131,7 +131,10 @@ impl Connection {
     }
 
     /// Inserts rows, all in one request.
-    pub(super) async fn insert<T: RowWrite>(&self, table: &str, rows: &[T::Value<'_>]) -> Result<(), Fault> {
+    pub(super) async fn insert<'a, T: RowWrite>(&self, table: &str, rows: &[T::Value<'a>]) -> Result<(), Fault>
+    where
+        T::Value<'a>: Sync,
+    {
         if rows.is_empty() {
             return Ok(());
         }
