@@ -7,7 +7,7 @@
 
 use super::connection::Connection;
 use super::fault::Fault;
-use super::sql;
+use super::sql::{self, Deduplicate};
 use crate::store::{DecisionGroup, Heavy, Touched};
 use clickhouse::{Row, RowOwned, RowRead};
 use serde::Deserialize;
@@ -19,6 +19,8 @@ const KEYS_AT_ONCE: usize = 2000;
 /// Months of one query: each is a part of its own in it.
 const MONTHS_AT_ONCE: usize = 12;
 
+/// So few groups may have very many decisions each: heavy ones come by themselves.
+const FEW: usize = 8;
 /// Only where rows of runs took longer than this is it worth a question which of the runs are heavy.
 const LONG: Duration = Duration::from_millis(200);
 
@@ -59,11 +61,12 @@ pub(super) async fn recompute(connection: &Connection, touched: &Touched) -> Res
 /// Recomputes the totals of the groups that have new decisions.
 async fn totals(connection: &Connection, touched: &Touched) -> Result<(), Fault> {
     let groups: Vec<&DecisionGroup> = touched.decisions.iter().collect();
+    let deduplicate = if groups.len() <= FEW { Deduplicate::Final } else { Deduplicate::Grouped };
     for groups in groups.chunks(KEYS_AT_ONCE) {
         // They are in the order of months.
         let months: Vec<_> = groups.chunk_by(|a, b| a.month == b.month).collect();
         for months in months.chunks(MONTHS_AT_ONCE) {
-            let mut query = connection.query(&sql::totals(months.len()));
+            let mut query = connection.query(&sql::totals(months.len(), deduplicate));
             for month in months {
                 let pairs: Vec<_> = month.iter().map(|group| (&group.run_id, &group.step_id)).collect();
                 query = query.bind(month.first().map_or(0, |group| group.month)).bind(pairs);
