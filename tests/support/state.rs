@@ -65,7 +65,7 @@ fn with_objects(objects: BTreeMap<String, Vec<u8>>) -> (State, BTreeMap<String, 
     let mut state = State::default();
     let mut letter_sizes = BTreeMap::new();
     for (key, bytes) in objects {
-        assert!(is_object_key(&key), "unknown object: {key}");
+        assert!(is_object_key(&key), "unknown file under objects/: {key}");
         if key.starts_with("dead-letters/") {
             let (sha256, letter, full_bytes) = read_dead_letter(key, &bytes);
             letter_sizes.insert(sha256.clone(), full_bytes);
