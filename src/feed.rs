@@ -1,13 +1,15 @@
 //! Works an input off through the memory queue: a file, standard input, generated events.
 
+use crate::digest::Sha256;
 use crate::exit::Failure;
 use crate::generate;
 use crate::ndjson::{Line, Lines};
-use crate::pipeline::{Message, Origin};
+use crate::pipeline::{Cut, Message, Origin};
 use crate::queue::memory::{MemoryQueue, Refused};
 use bytes::Bytes;
 use chrono::Utc;
 use serde::de::IgnoredAny;
+use sha2::Digest;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -108,17 +110,41 @@ impl Feeder<'_> {
     }
 
     /// What is one JSON value as a whole is one body, however many lines it has; anything else is NDJSON.
+    ///
+    /// Only a first line that begins a value and does not end it can be the beginning of such a body. Then all of the
+    /// input is held, as far as a body may go, and judged at its end: a broken first line of NDJSON takes no neighbour
+    /// with it. Where the input goes on beyond that, its beginning is judged: a value still unfinished (what follows
+    /// a broken line hardly ever continues it) is the beginning of one body that is too large.
     async fn text(&self, name: Arc<str>, mut reader: impl AsyncRead + Unpin) -> Result<(), FeedError> {
         let fail = |error| FeedError::Read(name.clone(), error);
-        let mut head = Vec::new();
-        let mut at_end = self.read_some(&mut reader, &mut head).await.map_err(fail)? == 0;
-        while !at_end && head.len() <= self.max_event_bytes && may_be_one_body(&head) {
+        let (mut head, mut first) = (Vec::new(), FirstLine::default());
+        let mut at_end = false;
+        while !at_end && first.end.is_none() && head.len() <= self.max_event_bytes {
             at_end = self.read_some(&mut reader, &mut head).await.map_err(fail)? == 0;
+            first.look(&head);
         }
-        if at_end && may_be_one_body(&head) && serde_json::from_slice::<IgnoredAny>(&head).is_ok() {
-            let origin = Origin { name, position: None };
-            return self.message(origin, Bytes::from(head), None).await;
+        if first.end.is_some_and(|end| json(&head[..end]) == Json::Unfinished) {
+            while !at_end && head.len() <= self.max_event_bytes {
+                at_end = self.read_some(&mut reader, &mut head).await.map_err(fail)? == 0;
+            }
+            match json(&head) {
+                Json::Whole if at_end => {
+                    return self.message(Origin { name, position: None }, Bytes::from(head), None).await;
+                }
+                Json::Whole | Json::Unfinished if !at_end => return self.too_large(name, head, reader).await,
+                _ => {}
+            }
         }
+        self.lines(name, head, at_end, reader).await
+    }
+
+    async fn lines(
+        &self,
+        name: Arc<str>,
+        mut head: Vec<u8>,
+        at_end: bool,
+        mut reader: impl AsyncRead + Unpin,
+    ) -> Result<(), FeedError> {
         let mut lines = Lines::new(self.max_event_bytes);
         loop {
             let mut chunk = head.as_slice();
@@ -126,7 +152,8 @@ impl Feeder<'_> {
                 self.push(&name, line).await?;
             }
             head.clear();
-            if at_end || self.read_some(&mut reader, &mut head).await.map_err(fail)? == 0 {
+            let read = if at_end { Ok(0) } else { self.read_some(&mut reader, &mut head).await };
+            if read.map_err(|error| FeedError::Read(name.clone(), error))? == 0 {
                 break;
             }
         }
@@ -134,6 +161,25 @@ impl Feeder<'_> {
             Some(line) => self.push(&name, line).await,
             None => Ok(()),
         }
+    }
+
+    /// One body of which only the beginning is kept.
+    async fn too_large(
+        &self,
+        name: Arc<str>,
+        mut head: Vec<u8>,
+        mut reader: impl AsyncRead + Unpin,
+    ) -> Result<(), FeedError> {
+        let (mut hash, mut full_bytes) = (sha2::Sha256::new_with_prefix(&head), head.len() as u64);
+        head.truncate(self.max_event_bytes);
+        let mut chunk = Vec::new();
+        while self.read_some(&mut reader, &mut chunk).await.map_err(|error| FeedError::Read(name.clone(), error))? > 0 {
+            hash.update(&chunk);
+            full_bytes += chunk.len() as u64;
+            chunk.clear();
+        }
+        let cut = Cut { full_bytes, sha256: Sha256(hash.finalize().into()) };
+        self.message(Origin { name, position: None }, Bytes::from(head), Some(cut)).await
     }
 
     async fn read_some(&self, reader: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> io::Result<usize> {
@@ -148,7 +194,7 @@ impl Feeder<'_> {
         self.message(origin, line.body, line.cut).await
     }
 
-    async fn message(&self, origin: Origin, body: Bytes, cut: Option<crate::pipeline::Cut>) -> Result<(), FeedError> {
+    async fn message(&self, origin: Origin, body: Bytes, cut: Option<Cut>) -> Result<(), FeedError> {
         let message = Message { body, cut, hint: None, origin, deliveries: 1, enqueued_at: Some(Utc::now()) };
         // Whoever waits for all of it waits for the queue to run empty, not for each message.
         drop(self.queue.push(message).await?);
@@ -156,11 +202,41 @@ impl Feeder<'_> {
     }
 }
 
-/// Whether the first line that is not blank is the beginning of a JSON value that goes on in the next line.
-fn may_be_one_body(head: &[u8]) -> bool {
-    let mut lines = head.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-    let Some(first) = lines.next() else { return true };
-    serde_json::from_slice::<IgnoredAny>(first).is_err_and(|error| error.is_eof())
+/// Looks for the end of the first line that is not blank, at each byte once.
+#[derive(Debug, Default)]
+struct FirstLine {
+    searched: usize,
+    begun: bool,
+    end: Option<usize>,
+}
+
+impl FirstLine {
+    fn look(&mut self, head: &[u8]) {
+        for (at, byte) in head.iter().enumerate().skip(self.searched) {
+            if *byte == b'\n' && self.begun {
+                self.end = Some(at);
+                return;
+            }
+            self.begun |= !byte.is_ascii_whitespace();
+        }
+        self.searched = head.len();
+    }
+}
+
+/// What a text is as one JSON value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Json {
+    Whole,
+    Unfinished,
+    None,
+}
+
+fn json(text: &[u8]) -> Json {
+    match serde_json::from_slice::<IgnoredAny>(text) {
+        Ok(_) => Json::Whole,
+        Err(error) if error.is_eof() => Json::Unfinished,
+        Err(_) => Json::None,
+    }
 }
 
 #[cfg(test)]
@@ -170,15 +246,25 @@ mod tests {
     use crate::queue::QueueBackend;
     use std::time::Duration;
 
-    async fn bodies(text: &str) -> Vec<(String, String)> {
+    async fn messages(text: &str, chunk: usize) -> Vec<Message> {
         let queue = MemoryQueue::new(100, 1 << 20);
         let feeder = Feeder { queue: &queue, max_event_bytes: 100, read: &AtomicU64::new(0) };
-        let reader: Box<dyn AsyncRead + Send + Unpin> = Box::new(std::io::Cursor::new(text.as_bytes().to_vec()));
+        let chunks: Vec<_> = text.as_bytes().chunks(chunk).map(|c| io::Result::Ok(Bytes::copy_from_slice(c))).collect();
+        let reader = tokio_util::io::StreamReader::new(tokio_stream::iter(chunks));
+        let reader: Box<dyn AsyncRead + Send + Unpin> = Box::new(reader);
         feeder.feed(Input::Text { name: "in".into(), reader, bytes: None }).await.unwrap();
         let room = Room { messages: 100, bytes: 1 << 20, idle: true };
         let deliveries = queue.receive(room, Duration::ZERO).await.unwrap();
+        deliveries.iter().map(|delivery| delivery.message.clone()).collect()
+    }
+
+    async fn bodies(text: &str) -> Vec<(String, String)> {
         let body = |message: &Message| String::from_utf8_lossy(&message.body).into_owned();
-        deliveries.iter().map(|d| (d.message.origin.to_string(), body(&d.message))).collect()
+        let all = messages(text, 1 << 20).await;
+        let in_chunks = messages(text, 7).await;
+        let seen = |all: &[Message]| all.iter().map(|m| (m.origin.to_string(), body(m))).collect::<Vec<_>>();
+        assert_eq!(seen(&all), seen(&in_chunks), "how it is read makes no difference");
+        seen(&all)
     }
 
     fn owned(expected: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -197,7 +283,33 @@ mod tests {
             "not one value as a whole"
         );
         assert_eq!(bodies("nonsense\n{}").await, owned(&[("in:1", "nonsense"), ("in:2", "{}")]));
-        let long = format!("[\n{}]", " ".repeat(200));
-        assert_eq!(bodies(&long).await.len(), 2, "longer than a body may be: lines");
+    }
+
+    #[tokio::test]
+    async fn one_body_over_the_limit_is_one_body() {
+        let pretty = format!("[\n{}  {{}}\n]\n", "  {\"a\": 1},\n".repeat(30));
+        for chunk in [1, 7, 99, 100, 101, 1 << 20] {
+            let messages = messages(&pretty, chunk).await;
+            assert_eq!(messages.len(), 1, "chunks of {chunk}");
+            let Message { body, cut, .. } = &messages[0];
+            if let Some(cut) = cut {
+                assert_eq!(body, &pretty.as_bytes()[..100]);
+                assert_eq!((cut.full_bytes, cut.sha256), (pretty.len() as u64, Sha256::of(pretty.as_bytes())));
+            } else {
+                assert_eq!(body, pretty.as_bytes(), "the pipeline cuts it");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_broken_first_line_takes_no_neighbour_with_it() {
+        for first in ["[", "{\"a\":", "{\"cut", "[{\"a\": 1},"] {
+            for count in [1, 50] {
+                let text = format!("{first}\n{}", "{\"b\":2}\n".repeat(count));
+                assert_eq!(messages(&text, 10).await.len(), 1 + count, "{first}");
+            }
+        }
+        let long_line = format!("[{}]\n{{}}\n", " ".repeat(300));
+        assert_eq!(messages(&long_line, 10).await.len(), 2, "one line over the limit is cut by itself");
     }
 }
