@@ -148,3 +148,20 @@ async fn sums_do_not_wrap() {
         "SELECT total_input_count, total_output_count FROM {db}.runs ORDER BY updated_at DESC LIMIT 1 FORMAT TSV";
     assert_eq!(database.query(sums), format!("{0}\t{0}\n", i64::MAX));
 }
+
+/// Merges collapse rows of one key, as long as these lie in one partition: then readers who leave out `FINAL` are right
+/// too, in time, and old months need no `FINAL` at all.
+#[tokio::test]
+async fn what_came_twice_is_merged_into_one() {
+    let (database, all) = (Database::fresh(), bodies(&[RUN_A, RUN_B, STEP, IN_A, IN_B]));
+    let tables = database.tables().await;
+    for _ in 0..3 {
+        handle(&tables, &records(&all)).await;
+    }
+    for table in ["decision_events", "step_reports", "run_reports", "step_totals", "run_steps", "steps", "runs"] {
+        database.query(&format!("OPTIMIZE TABLE {{db}}.{table} FINAL"));
+        let count = |how: &str| database.query(&format!("SELECT count() FROM {{db}}.{table} {how} FORMAT TSV"));
+        assert_eq!(count(""), count("FINAL"), "{table}");
+    }
+    assert_is_the_model(&database, &all);
+}
