@@ -1,14 +1,8 @@
 //! Signals.
 
-use futures_util::FutureExt;
 use std::io;
-use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-
-/// A supervisor may signal the process and then its whole group; nobody asks a second time so soon.
-const ECHO: Duration = Duration::from_millis(250);
 
 /// Cancels `stop` at the first SIGTERM or SIGINT; a second one ends the process at once, with exit code 1. Both leave
 /// unacked what is not stored.
@@ -21,9 +15,6 @@ pub fn on_signals(stop: CancellationToken) -> io::Result<()> {
             _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
         }
         stop.cancel();
-        sleep(ECHO).await;
-        // What came meanwhile is an echo.
-        let _ = (terminate.recv().now_or_never(), interrupt.recv().now_or_never());
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

@@ -194,6 +194,7 @@ fn wrong_starts() {
     std::fs::write(dir.path().join("not-sqlite/xray.db"), "x".repeat(5000)).unwrap();
     for (name, sql) in [
         ("foreign", "CREATE TABLE t (x)"),
+        ("foreign-and-empty", "PRAGMA application_id = 77; PRAGMA user_version = 5"),
         ("newer", "PRAGMA user_version = 999; PRAGMA application_id = 1481793913; CREATE TABLE t (x)"),
     ] {
         std::fs::create_dir(dir.path().join(name)).unwrap();
@@ -209,6 +210,7 @@ fn wrong_starts() {
         (run("a-file"), 1, "a-file"),
         (run("not-sqlite"), 1, "xray.db"),
         (run("foreign"), 1, "xray.db"),
+        (run("foreign-and-empty"), 1, "another program"),
         (run("newer"), 1, "999"),
     ] {
         let (found, stdout, stderr) = ran(dir.path(), &args);
@@ -240,5 +242,20 @@ fn wrong_starts() {
     for refused in ["not-sqlite", "foreign", "newer"] {
         let left = std::fs::read_dir(dir.path().join(refused)).unwrap().map(|entry| entry.unwrap().file_name());
         assert_eq!(left.collect::<Vec<_>>(), ["xray.db"], "{refused}: a refused start leaves nothing behind");
+    }
+}
+
+/// The first screen of README shows what a newcomer will see.
+#[test]
+fn readme_shows_what_demo_prints() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, stdout, stderr) = ran(dir.path(), &["demo"]);
+    assert_eq!(code, 0, "{stderr}");
+    let readme = include_str!("../README.md");
+    let (_, rest) = readme.split_once("-- demo\n```\n\n```text\n").unwrap();
+    let (block, _) = rest.split_once("```").unwrap();
+    let printed: Vec<&str> = stdout.lines().map(str::trim_end).collect();
+    for line in block.lines().filter(|line| *line != "...") {
+        assert!(printed.contains(&line.trim_end()), "README shows {line:?}, demo prints\n{stdout}");
     }
 }

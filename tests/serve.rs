@@ -152,3 +152,21 @@ async fn two_servers_share_a_directory() {
     let differences = diff(&expected(inputs), &read_embedded(&dir.path().join("data")));
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
+
+/// Whatever it waits for, a second signal ends it at once, and what was not stored was not acknowledged.
+#[tokio::test]
+async fn a_second_signal() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::start(dir.path(), "data", &[("SHUTDOWN_TIMEOUT_MS", "3600000")]);
+    let locked = rusqlite::Connection::open(dir.path().join("data/xray.db")).unwrap();
+    locked.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let url = server.url("/ingest");
+    let posting = tokio::spawn(async move { Client::new().post(url).body(run("a")).send().await });
+    while get(&server, "/metrics").await.text().await.unwrap().contains("xray_in_flight_messages 0") {}
+    server.process.terminate();
+    while get(&server, "/readyz").await.status().is_success() {}
+    assert!(!posting.is_finished());
+    server.process.terminate();
+    assert_eq!(server.process.ended().code(), Some(1));
+    assert!(posting.await.unwrap().is_err(), "no answer");
+}

@@ -82,6 +82,10 @@ fn try_writer(path: &Path, durable: bool) -> Result<Connection, Refusal> {
             "cannot have a write-ahead log (SQLite answers {mode}): choose a local disk"
         )));
     }
+    if connection.is_readonly("main")? {
+        // SQLite falls back to reading where it may not write, and says so only at the first write.
+        return Err(Refusal::Not("may not be written: give the user who runs the worker the right to".into()));
+    }
     connection.pragma_update(None, "synchronous", if durable { "full" } else { "off" })?;
     connection.pragma_update(None, "fullfsync", durable)?; // on macOS, where fsync alone does not reach the disk
     connection.pragma_update(None, "checkpoint_fullfsync", durable)?;
@@ -111,11 +115,13 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Refusal> {
 fn schema(connection: &Connection) -> Result<usize, Refusal> {
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
+    match number("application_id")? {
+        APPLICATION_ID => {}
+        0 if tables == 0 && number("user_version")? == 0 => return Ok(0),
+        _ => return Err(Refusal::Not("belongs to another program: choose another data directory".into())),
+    }
     if tables == 0 {
         return Ok(0);
-    }
-    if number("application_id")? != APPLICATION_ID {
-        return Err(Refusal::Not("belongs to another program: choose another data directory".into()));
     }
     let found = usize::try_from(number("user_version")?).unwrap_or(usize::MAX);
     if found > MIGRATIONS.len() {
