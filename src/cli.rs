@@ -83,7 +83,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         }
         Command::Demo(args) => {
             flags.extend(args.flags());
-            let loaded = load(cli.config, flags)?;
+            let loaded = load_over(DemoArgs::presets(), cli.config, flags)?;
             start_logs(&loaded)?;
             block_on(commands::demo::main(&args, &loaded.config))
         }
@@ -91,7 +91,11 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
 }
 
 fn load(file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Loaded, Failure> {
-    let sources = Sources { file, flags, ..Sources::of_process() };
+    load_over(Vec::new(), file, flags)
+}
+
+fn load_over(presets: Vec<Flag>, file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Loaded, Failure> {
+    let sources = Sources { presets, file, flags, ..Sources::of_process() };
     config::load(&sources).map_err(|problems| Failure::usage(problems.to_string()))
 }
 

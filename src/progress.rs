@@ -16,11 +16,16 @@ pub async fn show(tally: &Tally, read: &AtomicU64, total: Option<u64>) -> Infall
     if !stderr().is_terminal() {
         loop {
             sleep(LOG_EVERY).await;
-            tracing::info!(events = tally.all_events(), bytes = read.load(Relaxed), of = total, "working");
+            let (events, bytes) = (tally.all_events(), read.load(Relaxed));
+            if tracing::enabled!(tracing::Level::INFO) {
+                tracing::info!(events, bytes, of = total, "working");
+            } else {
+                eprintln!("working: {} events stored", HumanCount(events));
+            }
         }
     }
     let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    let shape = if total.is_some() { "{wide_bar} {bytes} of {total_bytes}, {msg}" } else { "{spinner} {bytes} {msg}" };
+    let shape = if total.is_some() { "{wide_bar} {bytes} of {total_bytes}, {msg}" } else { "{spinner} {msg}" };
     if let Ok(style) = ProgressStyle::with_template(shape) {
         bar.set_style(style);
     }

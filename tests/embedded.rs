@@ -245,6 +245,22 @@ fn wrong_starts() {
     }
 }
 
+#[test]
+fn demo_is_quiet_unless_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let demo = |args: &[&str], level: &str| {
+        let mut command = worker(dir.path(), &[&["demo", "--runs", "1"], args].concat());
+        let output = command.env("LOG_LEVEL", level).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(demo(&[], ""), (Some(0), String::new()));
+    for (args, level) in [(&["--log-level", "info"][..], "error"), (&[], "debug")] {
+        assert!(demo(args, level).1.contains("store is up"));
+    }
+    let (code, stderr) = demo(&["--log-level", "bogus"], "");
+    assert!(code == Some(2) && stderr.contains("--log-level"), "{stderr}");
+}
+
 /// The first screen of README shows what a newcomer will see.
 #[test]
 fn readme_shows_what_demo_prints() {

@@ -38,9 +38,12 @@ pub struct DemoArgs {
 impl DemoArgs {
     /// The arguments that are settings. Whatever queue is configured, the demo brings its own.
     pub fn flags(&self) -> Vec<Flag> {
-        let quiet = std::env::var_os("LOG_LEVEL").is_none().then(|| flag("log.level", "demo", &"warn"));
-        let own = [flag("embedded.data_dir", "--data", &self.data.display()), flag("queue.type", "demo", &"memory")];
-        own.into_iter().chain(quiet).collect()
+        vec![flag("embedded.data_dir", "--data", &self.data.display()), flag("queue.type", "demo", &"memory")]
+    }
+
+    /// The report is what there is to see, unless logs were asked for.
+    pub fn presets() -> Vec<Flag> {
+        vec![flag("log.level", "demo", &"warn")]
     }
 }
 

@@ -43,9 +43,18 @@ impl Layer {
         Layer { file: Some(path.to_owned()), values, ..Layer::new("file") }
     }
 
+    /// Defaults of a command's own.
+    pub(super) fn presets(flags: &[Flag]) -> Self {
+        Layer::of(DEFAULT, flags)
+    }
+
     /// What was given on the command line.
     pub(super) fn flags(flags: &[Flag]) -> Self {
-        let mut layer = Layer::new("flag");
+        Layer::of("flag", flags)
+    }
+
+    fn of(origin: &'static str, flags: &[Flag]) -> Self {
+        let mut layer = Layer::new(origin);
         for flag in flags {
             debug_assert!(settings::at(flag.path).is_some(), "{} sets no setting: {}", flag.flag, flag.path);
             layer.add(flag.path, &flag.value, flag.flag);

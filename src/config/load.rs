@@ -48,7 +48,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let mut given = Given::new();
     let environment = Environment::new(&sources.env);
 
-    let mut figment = Figment::from(Layer::defaults());
+    let mut figment = Figment::from(Layer::defaults()).merge(Layer::presets(&sources.presets));
     if let Some(file) = file_layer(sources, &environment, &mut problems) {
         figment = figment.merge(file);
     }

@@ -14,6 +14,8 @@ pub(super) const CONFIG_FLAG: &str = "--config";
 /// it; [`of_process`](Self::of_process) is what the worker starts from. `Debug` shows no value.
 #[derive(Clone, Default)]
 pub struct Sources {
+    /// What a command has for defaults of its own; everything else wins over it.
+    pub presets: Vec<Flag>,
     /// The file named by `--config`. It must exist.
     pub file: Option<PathBuf>,
     /// The file that is read where neither `--config` nor `XRAY_CONFIG` names one, if it exists.
