@@ -109,6 +109,8 @@ const FREE: &[&str] = &[
     r#"{"inputCount":1,"input_count":1,"outputCount":"2"}"#,
     r#"{"inputCount":null,"input_count":3,"pipeline_id":""}"#,
     r#"{"pipelineId":"p","pipeline_id":"q","outputCount":-1}"#,
+    r#"{"pipelineId":"","pipeline_id":"q"}"#,
+    r#"{"pipelineId":"p","pipeline_id":""}"#,
     r#"{"pipelineId":"\u0007","outputCount":1e1}"#,
     r#"{ "k" : 1.0 , "k":2}"#,
 ];

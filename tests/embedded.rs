@@ -246,6 +246,16 @@ fn wrong_starts() {
 }
 
 #[test]
+fn a_result_that_cannot_be_written_is_a_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = worker(dir.path(), &["config"]).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let output = output.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && stderr.contains("standard output"), "{stderr}");
+}
+
+#[test]
 fn demo_is_quiet_unless_asked() {
     let dir = tempfile::tempdir().unwrap();
     let demo = |args: &[&str], level: &str| {

@@ -18,7 +18,7 @@ pub fn main(args: &ConfigArgs, loaded: &Loaded) -> Result<Exit, Failure> {
         super::run::Output::Text => render_text(loaded),
         super::run::Output::Json => render_json(loaded),
     };
-    super::print(&format!("{}\n", text.trim_end()));
+    super::print(&format!("{}\n", text.trim_end()))?;
     loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     Ok(Exit::Done)
 }

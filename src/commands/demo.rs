@@ -64,7 +64,7 @@ pub async fn main(args: &DemoArgs, config: &Config) -> Result<Exit, Failure> {
     let generated = report.generated.clone().unwrap_or_default();
     let missing = missing(&generated, &report, found.objects);
 
-    super::print(&render(&args.data, &generated, &report, &found, &missing, used_before));
+    super::print(&render(&args.data, &generated, &report, &found, &missing, used_before))?;
     if missing.is_empty() || used_before {
         return Ok(Exit::Done);
     }

@@ -28,6 +28,6 @@ pub async fn main(MigrateArgs {}: &MigrateArgs, config: &Config) -> Result<Exit,
         _ if from == to => format!("{place} is up to date: schema {to}\n"),
         0 => format!("{place} has schema {to} now\n"),
         _ => format!("{place} has schema {to} now, it had {from}\n"),
-    });
+    })?;
     Ok(Exit::Done)
 }

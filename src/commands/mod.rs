@@ -7,10 +7,16 @@ pub mod migrate;
 pub mod run;
 mod summary;
 
-use std::io::{Write, stdout};
+use crate::exit::Failure;
+use std::io::{ErrorKind, Write, stdout};
 
 /// Prints a result. A reader that has seen enough (`| head`) is no failure.
-fn print(text: &str) {
+fn print(text: &str) -> Result<(), Failure> {
     let mut out = stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).ok();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("cannot write the result to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }

@@ -90,7 +90,7 @@ pub async fn main(args: &RunArgs, config: &Config) -> Result<Exit, Failure> {
     super::print(&match args.output {
         Output::Text => summary.to_string(),
         Output::Json => format!("{}\n", summary.json()),
-    });
+    })?;
     Ok(if args.strict && report.tally.dead_letters() > 0 { Exit::Found } else { Exit::Done })
 }
 

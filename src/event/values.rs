@@ -98,7 +98,7 @@ pub(super) fn free_count(members: &Members<'_>, field: Field) -> Option<u64> {
 
 /// An id in free-form JSON, ignored likewise; empty where there is none.
 pub(super) fn free_id(members: &Members<'_>, field: Field) -> String {
-    let raw = members.get(field).filter(|_| !members.is_doubled(field));
+    let raw = members.get(field).filter(|_| !members.is_doubled_not_empty(field));
     let id = raw.and_then(|raw| string(field, raw).ok()).filter(|id| check_id(id).is_ok());
     id.map(Cow::into_owned).unwrap_or_default()
 }
