@@ -1,6 +1,8 @@
 //! The command line.
 
-use crate::commands::{self, config::ConfigArgs, demo::DemoArgs, generate::GenerateArgs, run::RunArgs};
+use crate::commands::{
+    self, config::ConfigArgs, demo::DemoArgs, generate::GenerateArgs, migrate::MigrateArgs, run::RunArgs,
+};
 use crate::config::{self, Config, Flag, Loaded, LogFormat, Sources};
 use crate::exit::{Exit, Failure};
 use crate::telemetry;
@@ -35,6 +37,8 @@ enum Command {
     Run(RunArgs),
     /// Show the whole job on made-up pipelines, with nothing else installed
     Demo(DemoArgs),
+    /// Create the tables or bring them up to date
+    Migrate(MigrateArgs),
     /// Write realistic events as NDJSON
     Generate(GenerateArgs),
     /// Show the configuration in force, and where each value came from
@@ -71,6 +75,11 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             let loaded = load(cli.config, flags)?;
             start_logs(&loaded)?;
             block_on(commands::run::main(&args, &loaded.config))
+        }
+        Command::Migrate(args) => {
+            let loaded = load(cli.config, flags)?;
+            start_logs(&loaded)?;
+            block_on(commands::migrate::main(&args, &loaded.config))
         }
         Command::Demo(args) => {
             flags.extend(args.flags());

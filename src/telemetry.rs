@@ -37,8 +37,11 @@ where
         Format::Text => layer.with_ansi(false).boxed(),
     };
     // What libraries do is of interest only where it goes wrong.
-    let targets =
-        Targets::new().with_default(level.min(LevelFilter::WARN)).with_target(env!("CARGO_CRATE_NAME"), level);
+    let targets = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        // Those of AWS warn at every attempt about what we say ourselves, once and with what to do.
+        .with_target("aws_", level.min(LevelFilter::ERROR))
+        .with_target(env!("CARGO_CRATE_NAME"), level);
     registry().with(layer.with_filter(targets))
 }
 

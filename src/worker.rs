@@ -63,7 +63,7 @@ pub async fn run<Q: QueueBackend>(queue: &Q, context: &Context, settings: Settin
     let Stop { drain: stop, give_up } = stop;
     let Context { stores, budget, metrics, health, tally } = context;
     let (intake, Outlet { stored, unstored, mut stages }) =
-        pipeline::start(stores.clone(), settings.limits, metrics.clone(), health, tally.clone(), give_up);
+        pipeline::start(stores.clone(), settings.limits, metrics.clone(), health, tally.clone(), stop, give_up);
     let drained = CancellationToken::new();
 
     let receive = async {

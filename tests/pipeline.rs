@@ -26,7 +26,7 @@ use xray_processor_worker::object::{Object, Record};
 use xray_processor_worker::pipeline::{Broken, Limits, Message, Origin, Stores, Tally};
 use xray_processor_worker::queue::memory::MemoryQueue;
 use xray_processor_worker::store::{
-    Class, Created, Existing, MetricsStore, RawStore, Replaced, RowCounts, StoreError, Tag, Touched, embedded,
+    Class, Created, Existing, Heavy, MetricsStore, RawStore, Replaced, RowCounts, StoreError, Tag, Touched, embedded,
 };
 use xray_processor_worker::worker::{self, Context, Settings, Stop};
 
@@ -159,7 +159,7 @@ impl<S: MetricsStore> MetricsStore for FaultyTables<S> {
         }
         self.call("facts", self.0.insert_facts(records)).await
     }
-    async fn recompute(&self, touched: &Touched) -> Result<(), StoreError> {
+    async fn recompute(&self, touched: &Touched) -> Result<Heavy, StoreError> {
         self.call("derived", self.0.recompute(touched)).await
     }
     async fn insert_dead_letters(&self, letters: &[Arc<DeadLetter>]) -> Result<(), StoreError> {

@@ -4,7 +4,9 @@ use super::store_failure;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::pipeline::Stores;
-use crate::store::embedded;
+use crate::store::clickhouse::ClickHouseTables;
+use crate::store::s3::S3Objects;
+use crate::store::{StoreError, embedded};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,7 +14,7 @@ use std::sync::Arc;
 pub async fn open(config: &Config) -> Result<Stores, Failure> {
     match &config.embedded.data_dir {
         Some(dir) => in_directory(dir.clone(), config.embedded.durable).await,
-        None => on_servers(config).await,
+        None => on_servers(config),
     }
 }
 
@@ -22,6 +24,10 @@ async fn in_directory(dir: PathBuf, durable: bool) -> Result<Stores, Failure> {
     Ok(Stores { raw: Arc::new(raw), metrics: Arc::new(metrics) })
 }
 
-async fn on_servers(_config: &Config) -> Result<Stores, Failure> {
-    Err(Failure::usage("no --data"))
+/// What is wrong with them is wrong with the configuration: nobody has been spoken to.
+fn on_servers(config: &Config) -> Result<Stores, Failure> {
+    let usage = |error: StoreError| Failure::usage(error.chain());
+    let raw = S3Objects::open(&config.s3, config.limits.max_event_bytes).map_err(usage)?;
+    let metrics = ClickHouseTables::new(&config.clickhouse).map_err(usage)?;
+    Ok(Stores { raw: Arc::new(raw), metrics: Arc::new(metrics) })
 }

@@ -96,7 +96,7 @@ fn files(folder: &Path) -> u64 {
 
 /// What was generated against what is there.
 fn missing(generated: &generate::Tally, report: &Report, objects: u64) -> Vec<String> {
-    let rows = report.rows;
+    let rows = report.rows.unwrap_or_default();
     [
         ("runs", generated.runs, rows.runs),
         ("steps", generated.steps, rows.steps),
@@ -155,8 +155,9 @@ fn render(
             ));
         }
     }
-    if report.rows.runs > found.runs.len() as u64 {
-        line(format_args!("... and {} more runs", grouped(report.rows.runs - found.runs.len() as u64)));
+    let more = report.rows.unwrap_or_default().runs.saturating_sub(found.runs.len() as u64);
+    if more > 0 {
+        line(format_args!("... and {} more runs", grouped(more)));
     }
     line(format_args!(""));
     let (conflicts, malformed): (Vec<_>, Vec<_>) = found.dead_letters.iter().partition(|l| l.code == "conflict");

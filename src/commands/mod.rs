@@ -3,6 +3,7 @@
 pub mod config;
 pub mod demo;
 pub mod generate;
+pub mod migrate;
 pub mod run;
 mod summary;
 

@@ -19,8 +19,10 @@ impl<'a> Summary<'a> {
 
     /// One line of JSON.
     pub(super) fn json(&self) -> String {
-        let Report { tally, rows: RowCounts { decision_events, steps, runs, dead_letters }, took, generated: _ } =
-            self.report;
+        let Report { tally, rows, took, generated: _ } = self.report;
+        let rows = rows.map(|RowCounts { decision_events, steps, runs, dead_letters }| {
+            json!({ "decision_events": decision_events, "steps": steps, "runs": runs, "dead_letters": dead_letters })
+        });
         let codes: serde_json::Map<_, _> =
             tally.dead_letters_by_code().into_iter().map(|(code, n)| (code.as_str().to_owned(), n.into())).collect();
         json!({
@@ -30,9 +32,7 @@ impl<'a> Summary<'a> {
             "objects": {
                 "created": tally.objects_created(), "replaced": tally.objects_replaced(), "unchanged": tally.objects_unchanged(),
             },
-            "rows": {
-                "decision_events": decision_events, "steps": steps, "runs": runs, "dead_letters": dead_letters,
-            },
+            "rows": rows,
             "deadLetters": tally.dead_letters(),
             "deadLettersByCode": codes,
             "seconds": (took.as_secs_f64() * 1000.0).round() / 1000.0,
@@ -62,14 +62,17 @@ impl fmt::Display for Summary<'_> {
             grouped(tally.objects_replaced()),
             grouped(tally.objects_unchanged()),
         )?;
-        writeln!(
-            f,
-            "rows now      {} decision_events, {} steps, {} runs, {} dead_letters",
-            grouped(rows.decision_events),
-            grouped(rows.steps),
-            grouped(rows.runs),
-            grouped(rows.dead_letters),
-        )?;
+        match rows {
+            Some(rows) => writeln!(
+                f,
+                "rows now      {} decision_events, {} steps, {} runs, {} dead_letters",
+                grouped(rows.decision_events),
+                grouped(rows.steps),
+                grouped(rows.runs),
+                grouped(rows.dead_letters),
+            )?,
+            None => writeln!(f, "rows now      not counted")?,
+        }
         let codes: Vec<_> =
             tally.dead_letters_by_code().into_iter().map(|(code, n)| format!("{} {code}", grouped(n))).collect();
         match codes.as_slice() {

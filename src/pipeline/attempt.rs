@@ -134,23 +134,29 @@ impl Attempts {
         F: Fn() -> Fut + Send + Sync,
         Fut: Future<Output = Result<T, StoreError>> + Send,
     {
-        let mut retries = Retries::default();
         loop {
-            match self.once(call()).await?.flatten() {
-                Ok(done) => {
-                    self.up(retries);
-                    return Ok(done);
-                }
-                Err(error) => {
-                    self.count(&error);
-                    self.again(&mut retries, &error).await?;
-                }
+            if let Ok(done) = self.unless(|_| false, &call).await? {
+                return Ok(done);
             }
         }
     }
 
     /// The same for what makes a store ready: only [`Class::Foreign`], which no retry cures, comes out as an error.
     pub(super) async fn unless_foreign<T, F, Fut>(&self, call: F) -> Result<Result<T, StoreError>, GivenUp>
+    where
+        T: Send,
+        F: Fn() -> Fut + Send + Sync,
+        Fut: Future<Output = Result<T, StoreError>> + Send,
+    {
+        self.unless(|error| error.class == Class::Foreign, &call).await
+    }
+
+    /// Retries all but the errors that `comes_out`.
+    async fn unless<T, F, Fut>(
+        &self,
+        comes_out: impl Fn(&StoreError) -> bool + Send + Sync,
+        call: &F,
+    ) -> Result<Result<T, StoreError>, GivenUp>
     where
         T: Send,
         F: Fn() -> Fut + Send + Sync,
@@ -163,7 +169,7 @@ impl Attempts {
                     self.up(retries);
                     return Ok(Ok(done));
                 }
-                Err(foreign) if foreign.class == Class::Foreign => return Ok(Err(foreign)),
+                Err(error) if comes_out(&error) => return Ok(Err(error)),
                 Err(error) => {
                     self.count(&error);
                     self.again(&mut retries, &error).await?;

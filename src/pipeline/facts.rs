@@ -2,6 +2,7 @@
 
 use super::attempt::{Attempts, GivenUp};
 use super::batch::Work;
+use super::heat::Heat;
 use super::objects::Objects;
 use super::stage::Writer;
 use super::tally::Tally;
@@ -69,6 +70,7 @@ pub(super) struct Derived {
     pub(super) store: Arc<dyn MetricsStore>,
     pub(super) attempts: Attempts,
     pub(super) tally: Arc<Tally>,
+    pub(super) heat: Arc<Heat>,
 }
 
 impl Writer for Derived {
@@ -81,7 +83,7 @@ impl Writer for Derived {
     async fn write(&self, group: &mut [&mut Work]) -> Result<(), GivenUp> {
         let records = records(group);
         for touched in Touched::by(&records).parts(AT_ONCE) {
-            self.attempts.insist(|| self.store.recompute(&touched)).await?;
+            self.heat.note(self.attempts.insist(|| self.store.recompute(&touched)).await?);
         }
         for record in records {
             self.tally.event(record.event.kind());

@@ -1,8 +1,8 @@
 //! The one shared, idempotent processor: from deliveries to proof that they are stored.
 //!
 //! ```text
-//!  Delivery ─▶ decode ─▶ objects ─▶ facts ─▶ derived ─▶ Stored
-//!                          │ (raw objects, dead letters)
+//!  Delivery ─▶ decode ─▶ objects ─▶ facts ─┬▶ derived ────────┬▶ Stored
+//!                          │                 └▶ derived (heavy) ─┘
 //!                          └── Unstored, where the worker is told to stop first
 //! ```
 //!
@@ -16,6 +16,7 @@ mod attempt;
 mod batch;
 mod delivery;
 mod facts;
+mod heat;
 mod objects;
 mod prepare;
 mod resolve;
@@ -33,6 +34,7 @@ use crate::store::{MetricsStore, RawStore};
 use attempt::Attempts;
 use batch::{Batch, InFlight};
 use facts::{Derived, Facts};
+use heat::Heat;
 use objects::Objects;
 use stage::Ends;
 use std::sync::Arc;
@@ -98,13 +100,18 @@ pub struct StoredReceiver<R> {
     finished: UnboundedReceiver<Batch<R>>,
 }
 
-/// Starts the stages. Once `give_up` is cancelled, what is not durable comes out as unstored, at once.
+/// The share of the time that heavy keys may be recomputed in: one in so many.
+const HEAVY_SHARE: u32 = 4;
+
+/// Starts the stages. Once `hurry` is cancelled, heavy keys are recomputed without a rest; once `give_up` is, what is not
+/// durable comes out as unstored, at once.
 pub fn start<R: Send + 'static>(
     stores: Stores,
     limits: Limits,
     metrics: Metrics,
     health: &Health,
     tally: Arc<Tally>,
+    hurry: &CancellationToken,
     give_up: &CancellationToken,
 ) -> (Intake<R>, Outlet<R>) {
     let Stores { raw, metrics: table } = stores;
@@ -122,18 +129,28 @@ pub fn start<R: Send + 'static>(
     });
     let facts =
         Arc::new(Facts { attempts: attempts(on_table, &facts_pulse), store: table.clone(), objects: objects.clone() });
-    let derived = Arc::new(Derived { attempts: attempts(on_table, &derived_pulse), store: table, tally });
+    let heat = Arc::new(Heat::default());
+    let heavy_pulse = health.pulse("derived, heavy");
+    let [derived, heavy] = [&derived_pulse, &heavy_pulse].map(|pulse| {
+        let attempts = attempts(on_table, pulse);
+        Arc::new(Derived { attempts, store: table.clone(), tally: tally.clone(), heat: heat.clone() })
+    });
 
     let (first, to_objects) = unbounded_channel();
     let (objects_out, to_facts) = unbounded_channel();
-    let (facts_out, to_derived) = unbounded_channel();
+    let (facts_out, to_lanes) = unbounded_channel();
+    let (light_out, to_derived) = unbounded_channel();
+    let (heavy_out, to_heavy) = unbounded_channel();
     let (derived_out, finished) = unbounded_channel();
     let (unstored_in, unstored) = unbounded_channel();
     let ends = |pulse| Ends { unstored: unstored_in.clone(), metrics: metrics.clone(), pulse };
     let mut stages = JoinSet::new();
     stages.spawn(stage::run(objects, to_objects, objects_out, ends(objects_pulse)));
     stages.spawn(stage::run(facts, to_facts, facts_out, ends(facts_pulse)));
-    stages.spawn(stage::run(derived, to_derived, derived_out, ends(derived_pulse)));
+    stages.spawn(heat::part(heat, to_lanes, light_out, heavy_out));
+    stages.spawn(stage::run(derived, to_derived, derived_out.clone(), ends(derived_pulse)));
+    let heavy_ends = ends(heavy_pulse);
+    stages.spawn(stage::run_paced(heavy, to_heavy, derived_out, heavy_ends, HEAVY_SHARE, hurry.clone()));
 
     let stored = StoredReceiver { finished };
     (Intake { limits, metrics, first }, Outlet { stored, unstored, stages: Stages(stages) })

@@ -8,9 +8,10 @@ use futures_util::StreamExt;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::time::{Instant, sleep};
 use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_util::sync::CancellationToken;
 
 /// What a stage does with a group.
 pub(super) trait Writer: Send + Sync + 'static {
@@ -58,10 +59,40 @@ pub(super) async fn run<R: Send + 'static, W: Writer>(
         if writing.fetch_sub(1, Relaxed) == 1 {
             ends.pulse.idle();
         }
-        // A closed channel means that its reader is gone with the process; the receipts drop, unacked.
+        ends.pass_on(batch, written, &output);
+    }
+}
+
+/// The same for a stage that may only write for a share of the time, one in `share`: after each group it rests, then
+/// writes all that came meanwhile as one. It rests no more once `hurry` is cancelled.
+pub(super) async fn run_paced<R: Send + 'static, W: Writer>(
+    writer: Arc<W>,
+    mut input: UnboundedReceiver<Batch<R>>,
+    output: UnboundedSender<Batch<R>>,
+    ends: Ends<R>,
+    share: u32,
+    hurry: CancellationToken,
+) {
+    ends.pulse.idle();
+    while let Some(first) = input.recv().await {
+        let waiting = std::iter::once(first).chain(std::iter::from_fn(|| input.try_recv().ok())).collect();
+        let begun = Instant::now();
+        let (batch, written) = write(writer.clone(), Batch::merge(waiting), &ends).await;
+        ends.pulse.idle();
+        ends.pass_on(batch, written, &output);
+        tokio::select! {
+            () = hurry.cancelled() => {}
+            () = sleep(begun.elapsed() * (share - 1)) => {}
+        }
+    }
+}
+
+impl<R> Ends<R> {
+    /// A closed channel means that its reader is gone with the process; the receipts drop, unacked.
+    fn pass_on(&self, batch: Batch<R>, written: Result<(), GivenUp>, output: &UnboundedSender<Batch<R>>) {
         match written {
             Ok(()) => output.send(batch).ok(),
-            Err(GivenUp) => ends.unstored.send(batch.0.into_iter().map(|delivery| delivery.receipt).collect()).ok(),
+            Err(GivenUp) => self.unstored.send(batch.0.into_iter().map(|delivery| delivery.receipt).collect()).ok(),
         };
     }
 }

@@ -6,15 +6,16 @@
 pub mod clickhouse;
 pub mod embedded;
 mod error;
+pub mod s3;
+mod touched;
 
 pub use error::{Class, StoreError};
+pub use touched::{DecisionGroup, Heavy, Touched};
 
 use crate::dead_letter::DeadLetter;
-use crate::event::Fact;
 use crate::object::{Object, Record};
 use async_trait::async_trait;
 use bytes::Bytes;
-use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,8 +109,9 @@ pub trait MetricsStore: Debug + Send + Sync + 'static {
     /// of conflicting decisions the greater SHA-256.
     async fn insert_facts(&self, records: &[Arc<Record>]) -> Result<(), StoreError>;
 
-    /// Brings every derived row that depends on a touched key up to date with all facts inserted before the call.
-    async fn recompute(&self, touched: &Touched) -> Result<(), StoreError>;
+    /// Brings every derived row that depends on a touched key up to date with all facts inserted before the call. Answers
+    /// with those keys whose rows take long to recompute, for as much as depends on them.
+    async fn recompute(&self, touched: &Touched) -> Result<Heavy, StoreError>;
 
     /// Adds the rows of dead letters; one that is there already stays as it is.
     async fn insert_dead_letters(&self, letters: &[Arc<DeadLetter>]) -> Result<(), StoreError>;
@@ -121,76 +123,6 @@ pub trait MetricsStore: Debug + Send + Sync + 'static {
     async fn probe(&self) -> Result<(), StoreError>;
 }
 
-/// What has new facts. What else depends on it (the runs a step was ever linked to, the steps of a run) is for the
-/// store to find.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Touched {
-    /// Where decisions are new.
-    pub decisions: BTreeSet<DecisionGroup>,
-    /// Steps with a new report.
-    pub steps: BTreeSet<String>,
-    /// Runs with a new report.
-    pub runs: BTreeSet<String>,
-}
-
-impl Touched {
-    /// What these events are facts about.
-    pub fn by(records: &[Arc<Record>]) -> Touched {
-        let mut touched = Touched::default();
-        for record in records {
-            match &record.event.fact {
-                Fact::Decision(decision) => touched.decisions.insert(DecisionGroup {
-                    month: decision.timestamp.month(),
-                    run_id: decision.run_id.clone(),
-                    step_id: decision.step_id.clone(),
-                }),
-                Fact::Step(report) => touched.steps.insert(report.step_id.clone()),
-                Fact::Run(report) => touched.runs.insert(report.run_id.clone()),
-            };
-        }
-        touched
-    }
-
-    /// The same in parts of at most so many keys each, to be recomputed one after the other.
-    pub fn parts(mut self, at_most: usize) -> Vec<Touched> {
-        let mut parts = Vec::new();
-        while self != Touched::default() {
-            let (mut part, mut room) = (Touched::default(), at_most.max(1));
-            move_keys(&mut self.decisions, &mut part.decisions, &mut room);
-            move_keys(&mut self.steps, &mut part.steps, &mut room);
-            move_keys(&mut self.runs, &mut part.runs, &mut room);
-            parts.push(part);
-        }
-        parts
-    }
-
-    /// Steps with a new decision or report.
-    pub fn all_steps(&self) -> BTreeSet<&str> {
-        let deciding = self.decisions.iter().map(|group| group.step_id.as_str());
-        deciding.chain(self.steps.iter().map(String::as_str)).collect()
-    }
-}
-
-fn move_keys<K: Ord>(from: &mut BTreeSet<K>, to: &mut BTreeSet<K>, room: &mut usize) {
-    while *room > 0
-        && let Some(key) = from.pop_first()
-    {
-        to.insert(key);
-        *room -= 1;
-    }
-}
-
-/// The decisions of a step that name one run and lie in one month.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DecisionGroup {
-    /// Year and month in UTC, `202601`.
-    pub month: u32,
-    /// The run that the decisions name; their step may belong to another.
-    pub run_id: String,
-    /// The step.
-    pub step_id: String,
-}
-
 /// How many rows each table has, each row counted once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // the names of the tables
@@ -199,31 +131,4 @@ pub struct RowCounts {
     pub steps: u64,
     pub runs: u64,
     pub dead_letters: u64,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_are_the_whole_and_no_larger_than_asked() {
-        let keys = |prefix: &str, count: usize| (0..count).map(|n| format!("{prefix}{n}")).collect::<BTreeSet<_>>();
-        let group = |step_id| DecisionGroup { month: 202_601, run_id: "r".into(), step_id };
-        let touched = Touched {
-            decisions: keys("d", 5).into_iter().map(group).collect(),
-            steps: keys("s", 4),
-            runs: keys("r", 3),
-        };
-        let parts = touched.clone().parts(5);
-        let size = |part: &Touched| part.decisions.len() + part.steps.len() + part.runs.len();
-        assert_eq!(parts.iter().map(size).collect::<Vec<_>>(), [5, 5, 2]);
-        let mut whole = Touched::default();
-        for part in parts {
-            whole.decisions.extend(part.decisions);
-            whole.steps.extend(part.steps);
-            whole.runs.extend(part.runs);
-        }
-        assert_eq!(whole, touched);
-        assert_eq!(Touched::default().parts(5), []);
-    }
 }

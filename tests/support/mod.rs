@@ -1,8 +1,14 @@
 //! What the integration tests share. Each test binary uses a part of it.
 
-#![allow(dead_code, unreachable_pub, missing_docs)]
+#![allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod bodies;
+pub mod bucket;
+pub mod clickhouse;
+pub mod events;
 pub mod model;
+pub mod raw_store;
+pub mod servers;
 pub mod state;
 pub mod worker;

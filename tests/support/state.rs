@@ -8,25 +8,16 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use rusqlite::{Connection, OpenFlags};
+use xray_processor_worker::config::S3;
 
+use super::bucket;
+use super::clickhouse::{self, Database};
 use super::model::{DeadLetter, DecisionRow, Row, RunRow, State, StepRow, dead_letter_key, sha256_hex};
 
 /// Reads `dir/objects` and `dir/xray.db`. Panics on what no finished worker leaves: a file that is no object (a
 /// temporary one), a row that is there twice, a dead letter that is only in the table or only an object.
 pub fn read_embedded(dir: &Path) -> State {
-    let mut state = State::default();
-    let mut letter_sizes = BTreeMap::new();
-    for (key, bytes) in files(&dir.join("objects")) {
-        assert!(is_object_key(&key), "unknown file under objects/: {key}");
-        if key.starts_with("dead-letters/") {
-            let (sha256, letter, full_bytes) = read_dead_letter(key, &bytes);
-            letter_sizes.insert(sha256.clone(), full_bytes);
-            state.dead_letters.insert(sha256, letter);
-        } else {
-            state.objects.insert(key, bytes);
-        }
-    }
-
+    let (mut state, letter_sizes) = with_objects(files(&dir.join("objects")));
     let path = dir.join("xray.db");
     let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)
         .unwrap_or_else(|error| panic!("opening {}: {error}", path.display()));
@@ -40,6 +31,50 @@ pub fn read_embedded(dir: &Path) -> State {
         "bytes by SHA-256 in the table dead_letters (left) and its objects"
     );
     state
+}
+
+/// Reads a bucket and a database on ClickHouse, and panics for the same reasons.
+pub fn read_servers(settings: &S3, database: &Database) -> State {
+    let mut objects = clickhouse::block_on(bucket::all(settings));
+    objects.remove(".xray-probe");
+    let (mut state, letter_sizes) = with_objects(objects);
+    state.decision_events = database.decision_events();
+    state.steps = database.steps();
+    state.runs = database.runs();
+    let letters = database.rows::<LetterRow>("SELECT sha256, s3_key, bytes FROM {db}.dead_letters FINAL");
+    let found: BTreeMap<_, _> = letters
+        .into_iter()
+        .map(|LetterRow { sha256, s3_key, bytes }| {
+            assert_eq!(s3_key, dead_letter_key(&sha256), "s3_key in dead_letters");
+            (sha256, bytes)
+        })
+        .collect();
+    assert_eq!(found, letter_sizes, "bytes by SHA-256 in the table dead_letters (left) and its objects");
+    state
+}
+
+#[derive(serde::Deserialize)]
+struct LetterRow {
+    sha256: String,
+    s3_key: String,
+    bytes: i64,
+}
+
+/// Objects and dead letters, and how long the whole body of each of these was.
+fn with_objects(objects: BTreeMap<String, Vec<u8>>) -> (State, BTreeMap<String, i64>) {
+    let mut state = State::default();
+    let mut letter_sizes = BTreeMap::new();
+    for (key, bytes) in objects {
+        assert!(is_object_key(&key), "unknown file under objects/: {key}");
+        if key.starts_with("dead-letters/") {
+            let (sha256, letter, full_bytes) = read_dead_letter(key, &bytes);
+            letter_sizes.insert(sha256.clone(), full_bytes);
+            state.dead_letters.insert(sha256, letter);
+        } else {
+            state.objects.insert(key, bytes);
+        }
+    }
+    (state, letter_sizes)
 }
 
 /// All files below `root`, by their path relative to it with `/` as separator.

@@ -93,6 +93,11 @@ impl Server {
     pub fn start(dir: &Path, data: &str, env: &[(&str, &str)]) -> Server {
         let mut command = worker(dir, &["run", "--embedded", "--data", data]);
         command.env("HTTP_ADDR", "127.0.0.1:0").env("LOG_FORMAT", "json").envs(env.iter().copied());
+        Server::spawn(command)
+    }
+
+    /// Starts one that says in JSON where it listens.
+    pub fn spawn(mut command: Command) -> Server {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut seen = String::new();

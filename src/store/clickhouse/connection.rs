@@ -7,7 +7,7 @@ use clickhouse::query::Query;
 use clickhouse::{Client, Compression, Row, RowOwned, RowRead, RowWrite};
 use secrecy::ExposeSecret;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// The settings that what we say depends on, whatever the defaults of the server's version and of the user's profile
@@ -131,7 +131,10 @@ impl Connection {
     }
 
     /// Inserts rows, all in one request.
-    pub(super) async fn insert<T: RowWrite>(&self, table: &str, rows: &[T::Value<'_>]) -> Result<(), Fault> {
+    pub(super) async fn insert<'a, T: RowWrite>(&self, table: &str, rows: &[T::Value<'a>]) -> Result<(), Fault>
+    where
+        T::Value<'a>: Sync,
+    {
         if rows.is_empty() {
             return Ok(());
         }
@@ -152,7 +155,10 @@ impl Connection {
         doing: &str,
         request: impl Future<Output = Result<T, clickhouse::error::Error>>,
     ) -> Result<T, Fault> {
-        match timeout(self.timeout, request).await {
+        let began = Instant::now();
+        let answer = timeout(self.timeout, request).await;
+        tracing::debug!(doing, took_ms = began.elapsed().as_secs_f64() * 1000.0, "request to clickhouse");
+        match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(Fault::new(doing, &self.url, &error)),
             Err(_) => Err(Fault::late(doing, &self.url, Some(self.timeout))),

@@ -7,46 +7,66 @@
 
 use super::connection::Connection;
 use super::fault::Fault;
-use super::sql;
-use crate::store::{DecisionGroup, Touched};
+use super::sql::{self, Deduplicate};
+use crate::store::{DecisionGroup, Heavy, Touched};
+use clickhouse::{Row, RowOwned, RowRead};
+use serde::Deserialize;
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 /// Keys of one query. Each stands in it a few times, and ids may have 512 bytes.
 const KEYS_AT_ONCE: usize = 2000;
 /// Months of one query: each is a part of its own in it.
 const MONTHS_AT_ONCE: usize = 12;
 
+/// So few groups may have very many decisions each: heavy ones come by themselves.
+const FEW: usize = 8;
+/// Only where rows of runs took longer than this is it worth a question which of the runs are heavy.
+const LONG: Duration = Duration::from_millis(200);
+
+#[derive(Row, Deserialize)]
+struct Link {
+    step_id: String,
+    run_id: String,
+    decisions: u64,
+}
+
 /// Recomputes every row that depends on a touched key.
-pub(super) async fn recompute(connection: &Connection, touched: &Touched) -> Result<(), Fault> {
+pub(super) async fn recompute(connection: &Connection, touched: &Touched) -> Result<Heavy, Fault> {
     totals(connection, touched).await?;
 
     let with_facts: Vec<&str> = touched.all_steps().into_iter().collect();
     let reported: Vec<&str> = touched.runs.iter().map(String::as_str).collect();
-    let (steps_of_runs, runs_of_steps) = tokio::try_join!(
-        linked(connection, "find the steps of runs", sql::STEPS_OF_RUNS, &reported),
-        linked(connection, "find the runs of steps", sql::RUNS_OF_STEPS, &with_facts),
+    let (steps_of_runs, links): (Vec<String>, Vec<Link>) = tokio::try_join!(
+        found(connection, "find the steps of runs", sql::STEPS_OF_RUNS, &reported),
+        found(connection, "find the runs of steps", sql::LINKS_OF_STEPS, &with_facts),
     )?;
-    let steps = union(&with_facts, &steps_of_runs);
-    let runs = union(&reported, &runs_of_steps);
+    let steps = union(&with_facts, steps_of_runs.iter());
+    let runs = union(&reported, links.iter().map(|link| &link.run_id));
 
     let run_rows = async {
         // A run's report changes the pipeline of its steps, but nothing of what they add to runs.
         derive(connection, "write what steps add to runs", &sql::run_steps(), 2, &with_facts).await?;
-        derive(connection, "write rows of runs", sql::RUNS, 2, &runs).await
+        let began = Instant::now();
+        derive(connection, "write rows of runs", sql::RUNS, 2, &runs).await?;
+        if began.elapsed() < LONG { Ok(Vec::new()) } else { runs_of_many_steps(connection, &runs).await }
     };
     let rows_of_steps = sql::steps();
-    tokio::try_join!(run_rows, derive(connection, "write rows of steps", &rows_of_steps, 3, &steps))?;
-    Ok(())
+    let (heavy_runs, ()) =
+        tokio::try_join!(run_rows, derive(connection, "write rows of steps", &rows_of_steps, 3, &steps))?;
+    let heavy_steps = links.into_iter().filter(|link| link.decisions >= Heavy::FROM).map(|link| link.step_id);
+    Ok(Heavy { steps: heavy_steps.collect(), runs: heavy_runs.into_iter().collect() })
 }
 
 /// Recomputes the totals of the groups that have new decisions.
 async fn totals(connection: &Connection, touched: &Touched) -> Result<(), Fault> {
     let groups: Vec<&DecisionGroup> = touched.decisions.iter().collect();
+    let deduplicate = if groups.len() <= FEW { Deduplicate::Final } else { Deduplicate::Grouped };
     for groups in groups.chunks(KEYS_AT_ONCE) {
         // They are in the order of months.
         let months: Vec<_> = groups.chunk_by(|a, b| a.month == b.month).collect();
         for months in months.chunks(MONTHS_AT_ONCE) {
-            let mut query = connection.query(&sql::totals(months.len()));
+            let mut query = connection.query(&sql::totals(months.len(), deduplicate));
             for month in months {
                 let pairs: Vec<_> = month.iter().map(|group| (&group.run_id, &group.step_id)).collect();
                 query = query.bind(month.first().map_or(0, |group| group.month)).bind(pairs);
@@ -57,17 +77,32 @@ async fn totals(connection: &Connection, touched: &Touched) -> Result<(), Fault>
     Ok(())
 }
 
-/// The keys that these keys are linked to.
-async fn linked(connection: &Connection, doing: &str, sql: &str, keys: &[&str]) -> Result<BTreeSet<String>, Fault> {
-    let mut found = BTreeSet::new();
+/// What a query that binds keys finds for all of these.
+async fn found<T: RowOwned + RowRead>(
+    connection: &Connection,
+    doing: &str,
+    sql: &str,
+    keys: &[&str],
+) -> Result<Vec<T>, Fault> {
+    let mut found = Vec::new();
     for keys in keys.chunks(KEYS_AT_ONCE) {
-        found.extend(connection.rows::<String>(doing, connection.query(sql).bind(keys)).await?);
+        found.extend(connection.rows(doing, connection.query(sql).bind(keys)).await?);
     }
     Ok(found)
 }
 
-fn union<'a>(keys: &[&'a str], more: &'a BTreeSet<String>) -> Vec<&'a str> {
-    keys.iter().copied().chain(more.iter().map(String::as_str)).collect::<BTreeSet<_>>().into_iter().collect()
+async fn runs_of_many_steps(connection: &Connection, runs: &[&str]) -> Result<Vec<String>, Fault> {
+    let mut found = Vec::new();
+    for runs in runs.chunks(KEYS_AT_ONCE) {
+        let query = connection.query(sql::RUNS_OF_MANY_STEPS).bind(runs).bind(Heavy::FROM);
+        found.extend(connection.rows("count the steps of runs", query).await?);
+    }
+    Ok(found)
+}
+
+/// Each once, in order.
+fn union<'a>(keys: &[&'a str], more: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+    keys.iter().copied().chain(more.map(String::as_str)).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Runs an `INSERT … SELECT` that binds its keys `times` times. Where the rows would go into more months than the server

@@ -93,13 +93,28 @@ pub(super) struct LinkRow<'a> {
     step_id: &'a str,
     run_id: &'a str,
     month: u32,
+    kept: u64,
+    eliminated: u64,
+    scored: u64,
+    max_input: Option<u64>,
+    max_output: Option<u64>,
     version: UInt256,
 }
 
 impl<'a> LinkRow<'a> {
     /// `None` for a report that names none.
     pub(super) fn new(report: &'a StepReport) -> Option<Self> {
-        let link = LinkRow { step_id: &report.step_id, run_id: &report.run_id, month: 0, version: UInt256::ZERO };
+        let link = LinkRow {
+            step_id: &report.step_id,
+            run_id: &report.run_id,
+            month: 0,
+            kept: 0,
+            eliminated: 0,
+            scored: 0,
+            max_input: None,
+            max_output: None,
+            version: UInt256::ZERO,
+        };
         (!report.run_id.is_empty()).then_some(link)
     }
 }

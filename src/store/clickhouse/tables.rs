@@ -5,7 +5,7 @@ use super::{NAME, facts, migrations, recompute};
 use crate::config;
 use crate::dead_letter::DeadLetter;
 use crate::object::Record;
-use crate::store::{MetricsStore, RowCounts, StoreError, Touched};
+use crate::store::{Heavy, MetricsStore, RowCounts, StoreError, Touched};
 use async_trait::async_trait;
 use clickhouse::Row;
 use serde::Deserialize;
@@ -79,7 +79,7 @@ impl MetricsStore for ClickHouseTables {
         self.noted(facts::insert(&self.connection, records).await).await
     }
 
-    async fn recompute(&self, touched: &Touched) -> Result<(), StoreError> {
+    async fn recompute(&self, touched: &Touched) -> Result<Heavy, StoreError> {
         self.noted(recompute::recompute(&self.connection, touched).await).await
     }
 
@@ -89,9 +89,9 @@ impl MetricsStore for ClickHouseTables {
     }
 
     async fn row_counts(&self) -> Result<RowCounts, StoreError> {
-        let sql = "SELECT (SELECT count() FROM decision_events FINAL) AS decision_events, (SELECT count() FROM steps FINAL) AS steps,
-                          (SELECT count() FROM runs FINAL) AS runs, (SELECT count() FROM dead_letters FINAL) AS dead_letters";
-        let counts: Vec<Counts> = self.connection.rows("count rows", self.connection.query(sql)).await?;
+        let count = |table: &str| format!("ifNull((SELECT count() FROM {table} FINAL), 0) AS {table}");
+        let sql = format!("SELECT {}", ["decision_events", "steps", "runs", "dead_letters"].map(count).join(", "));
+        let counts: Vec<Counts> = self.connection.rows("count rows", self.connection.query(&sql)).await?;
         let counts = counts.into_iter().next();
         Ok(counts.map_or_else(RowCounts::default, |counts| RowCounts {
             decision_events: counts.decision_events,

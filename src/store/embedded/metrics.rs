@@ -6,7 +6,7 @@ use crate::dead_letter::DeadLetter;
 use crate::event::Kind;
 use crate::numbers::Version;
 use crate::object::Record;
-use crate::store::{MetricsStore, RowCounts, StoreError, Touched};
+use crate::store::{Heavy, MetricsStore, RowCounts, StoreError, Touched};
 use async_trait::async_trait;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use std::path::Path;
@@ -108,7 +108,7 @@ impl MetricsStore for SqliteMetrics {
         self.write("write facts to", Wait::No, move |transaction| facts::insert(transaction, &records)).await
     }
 
-    async fn recompute(&self, touched: &Touched) -> Result<(), StoreError> {
+    async fn recompute(&self, touched: &Touched) -> Result<Heavy, StoreError> {
         let touched = touched.clone();
         self.write("write derived rows to", Wait::Durable, move |transaction| {
             recompute::recompute(transaction, &touched)

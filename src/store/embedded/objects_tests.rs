@@ -1,9 +1,10 @@
+//! What is particular to files; what all stores have in common is tested in `tests/s3/contract.rs`.
+
 use super::FileObjects;
 use crate::digest::Sha256;
 use crate::object::Object;
 use crate::store::{Class, Created, RawStore, Replaced, StoreError, Tag};
 use bytes::Bytes;
-use futures_util::future::join_all;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -74,49 +75,6 @@ async fn a_large_group_over_many_directories_is_answered_in_order() {
         assert!(store.replace(&tagged).await.into_iter().all(|answer| answer.unwrap() == Replaced::Replaced));
         assert_eq!(temporary_files(dir.path()), 0);
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_concurrent_creates_one_wins() {
-    let dir = tempfile::tempdir().unwrap();
-    // A store of its own for each: calls of one store take turns.
-    let stores: Vec<_> = (0..16).map(|_| Arc::new(open(dir.path()))).collect();
-    for round in 0..20 {
-        let key = format!("runs/2026/01/{round:02}/r.json");
-        let attempts = (0..16).map(|i| {
-            let (store, key) = (stores[i].clone(), key.clone());
-            tokio::spawn(async move { (i, create(&store, &key, &i.to_string()).await.unwrap()) })
-        });
-        let answers: Vec<_> = join_all(attempts).await.into_iter().map(Result::unwrap).collect();
-        let winners: Vec<_> = answers.iter().filter(|(_, answer)| *answer == Created::Created).collect();
-        assert_eq!(winners.len(), 1);
-        let body = fs::read_to_string(dir.path().join("objects").join(&key)).unwrap();
-        assert_eq!(body, winners[0].0.to_string());
-    }
-}
-
-/// A counter that many raise by compare and swap ends at the number of successes.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_concurrent_replaces_none_is_lost() {
-    let dir = tempfile::tempdir().unwrap();
-    let key = "runs/2026/01/31/counter.json";
-    create(&open(dir.path()), key, "0").await.unwrap();
-    let tasks = (0..8).map(|_| {
-        let store = open(dir.path());
-        tokio::spawn(async move {
-            let mut raised = 0;
-            while raised < 25 {
-                let found = store.read(&[key.into()]).await.remove(0).unwrap().unwrap();
-                let now: u32 = std::str::from_utf8(&found.body).unwrap().parse().unwrap();
-                let next = (object(key, &(now + 1).to_string()), found.tag);
-                if store.replace(&[next]).await.remove(0).unwrap() == Replaced::Replaced {
-                    raised += 1;
-                }
-            }
-        })
-    });
-    join_all(tasks).await.into_iter().for_each(|task| task.unwrap());
-    assert_eq!(fs::read_to_string(dir.path().join("objects").join(key)).unwrap(), "200");
 }
 
 #[tokio::test]

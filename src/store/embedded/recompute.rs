@@ -3,13 +3,13 @@
 use super::columns::{Sql, now};
 use super::reports;
 use crate::numbers::{self, RunRow, StepRow};
-use crate::store::Touched;
+use crate::store::{Heavy, Touched};
 use rusqlite::{Connection, Result, params};
 use std::collections::BTreeSet;
 
 /// Writes every row that depends on a touched key, in the transaction that `connection` is in. Writers take turns: what
 /// is written last has seen the most, so no version need be compared.
-pub(super) fn recompute(connection: &Connection, touched: &Touched) -> Result<()> {
+pub(super) fn recompute(connection: &Connection, touched: &Touched) -> Result<Heavy> {
     let now = now();
     let with_facts = touched.all_steps();
     let mut steps: BTreeSet<String> = with_facts.iter().map(|&step_id| step_id.to_owned()).collect();
@@ -25,13 +25,18 @@ pub(super) fn recompute(connection: &Connection, touched: &Touched) -> Result<()
             store_step(connection, &row, &now)?;
         }
     }
+    // The totals of a step are kept as its decisions come, so no step is heavy here.
+    let mut heavy = Heavy::default();
     for run_id in runs {
         if let Some((report, order)) = reports::run(connection, &run_id)? {
-            let row = numbers::run_row(&report, order, &reports::linked_steps(connection, &run_id)?);
-            store_run(connection, &row, &now)?;
+            let steps = reports::linked_steps(connection, &run_id)?;
+            store_run(connection, &numbers::run_row(&report, order, &steps), &now)?;
+            if steps.len() as u64 >= Heavy::FROM {
+                heavy.runs.insert(run_id);
+            }
         }
     }
-    Ok(())
+    Ok(heavy)
 }
 
 fn extend(keys: &mut BTreeSet<String>, connection: &Connection, sql: &str, key: &str) -> Result<()> {

@@ -41,6 +41,8 @@ class Server:
     ports = {}
     # The path that answers with this status as soon as the server is ready, and not before.
     health = ("", 200)
+    # Whether it needs certificates even where nobody asks for TLS: it has a port of its own for it.
+    needs_tls = False
 
     def add_options(self, parser):
         """Adds the options that only this server has."""

@@ -74,6 +74,29 @@ def pip_install(into, *packages):
     )
 
 
+def maven_copy(into, *artifacts):
+    """The jars of these (group, artifact, version, [(group, artifact) to leave out]) and what they need, in `lib`."""
+    if not shutil.which("mvn"):
+        raise Failed(f"`mvn` is needed to fetch {artifacts[0][1]}; install Java 17 or newer and Maven")
+    pom = into / "pom.xml"
+    dependencies = "".join(
+        f"<dependency><groupId>{group}</groupId><artifactId>{name}</artifactId><version>{version}</version><exclusions>"
+        + "".join(
+            f"<exclusion><groupId>{group}</groupId><artifactId>{name}</artifactId></exclusion>" for group, name in without
+        )
+        + "</exclusions></dependency>"
+        for group, name, version, without in artifacts
+    )
+    pom.write_text(
+        '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>xray</groupId>'
+        f"<artifactId>servers</artifactId><version>1</version><packaging>pom</packaging>"
+        f"<dependencies>{dependencies}</dependencies></project>"
+    )
+    say(f"downloading {artifacts[0][1]} {artifacts[0][2]}")
+    goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={into / 'lib'}"]
+    command(["mvn", "-q", "-B", "-f", str(pom), *goal])
+
+
 def command(words, **environment):
     # Standard output is for results.
     result = subprocess.run(words, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=sys.stderr)

@@ -16,7 +16,7 @@ pub trait Row: PartialEq + Sized {
 
 macro_rules! row {
     ($name:ident in $table:literal { $($column:ident: $type:ty,)* }) => {
-        #[derive(Debug, Clone, PartialEq)]
+        #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
         pub struct $name {
             $(pub $column: $type,)*
         }

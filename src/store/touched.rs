@@ -1,0 +1,117 @@
+//! What a batch has new facts about, and what of it is costly.
+
+use crate::event::Fact;
+use crate::object::Record;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What has new facts. What else depends on it (the runs a step was ever linked to, the steps of a run) is for the
+/// store to find.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Where decisions are new.
+    pub decisions: BTreeSet<DecisionGroup>,
+    /// Steps with a new report.
+    pub steps: BTreeSet<String>,
+    /// Runs with a new report.
+    pub runs: BTreeSet<String>,
+}
+
+impl Touched {
+    /// What these events are facts about.
+    pub fn by(records: &[Arc<Record>]) -> Touched {
+        let mut touched = Touched::default();
+        for record in records {
+            match &record.event.fact {
+                Fact::Decision(decision) => touched.decisions.insert(DecisionGroup {
+                    month: decision.timestamp.month(),
+                    run_id: decision.run_id.clone(),
+                    step_id: decision.step_id.clone(),
+                }),
+                Fact::Step(report) => touched.steps.insert(report.step_id.clone()),
+                Fact::Run(report) => touched.runs.insert(report.run_id.clone()),
+            };
+        }
+        touched
+    }
+
+    /// The same in parts of at most so many keys each, to be recomputed one after the other.
+    pub fn parts(mut self, at_most: usize) -> Vec<Touched> {
+        let mut parts = Vec::new();
+        while self != Touched::default() {
+            let (mut part, mut room) = (Touched::default(), at_most.max(1));
+            move_keys(&mut self.decisions, &mut part.decisions, &mut room);
+            move_keys(&mut self.steps, &mut part.steps, &mut room);
+            move_keys(&mut self.runs, &mut part.runs, &mut room);
+            parts.push(part);
+        }
+        parts
+    }
+
+    /// Steps with a new decision or report.
+    pub fn all_steps(&self) -> BTreeSet<&str> {
+        let deciding = self.decisions.iter().map(|group| group.step_id.as_str());
+        deciding.chain(self.steps.iter().map(String::as_str)).collect()
+    }
+}
+
+fn move_keys<K: Ord>(from: &mut BTreeSet<K>, to: &mut BTreeSet<K>, room: &mut usize) {
+    while *room > 0
+        && let Some(key) = from.pop_first()
+    {
+        to.insert(key);
+        *room -= 1;
+    }
+}
+
+/// The decisions of a step that name one run and lie in one month.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DecisionGroup {
+    /// Year and month in UTC, `202601`.
+    pub month: u32,
+    /// The run that the decisions name; their step may belong to another.
+    pub run_id: String,
+    /// The step.
+    pub step_id: String,
+}
+
+/// Keys that so much depends on that recomputing their rows takes long.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Heavy {
+    /// Steps with very many decisions.
+    pub steps: BTreeSet<String>,
+    /// Runs with very many steps.
+    pub runs: BTreeSet<String>,
+}
+
+impl Heavy {
+    /// From so many decisions, or steps, on. Below that they are nothing beside the request itself.
+    pub const FROM: u64 = 20_000;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_the_whole_and_no_larger_than_asked() {
+        let keys = |prefix: &str, count: usize| (0..count).map(|n| format!("{prefix}{n}")).collect::<BTreeSet<_>>();
+        let group = |step_id| DecisionGroup { month: 202_601, run_id: "r".into(), step_id };
+        let touched = Touched {
+            decisions: keys("d", 5).into_iter().map(group).collect(),
+            steps: keys("s", 4),
+            runs: keys("r", 3),
+        };
+        let parts = touched.clone().parts(5);
+        let size = |part: &Touched| part.decisions.len() + part.steps.len() + part.runs.len();
+        assert_eq!(parts.iter().map(size).collect::<Vec<_>>(), [5, 5, 2]);
+        let mut whole = Touched::default();
+        for part in parts {
+            whole.decisions.extend(part.decisions);
+            whole.steps.extend(part.steps);
+            whole.runs.extend(part.runs);
+        }
+        assert_eq!(whole, touched);
+        assert_eq!(Touched::default().parts(5), []);
+    }
+}

@@ -1,0 +1,160 @@
+//! What goes wrong with a server: each is one sentence that says what to do, in the right class, and nothing wrong is
+//! written.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::Duration;
+
+use xray_processor_worker::config;
+use xray_processor_worker::store::clickhouse::ClickHouseTables;
+use xray_processor_worker::store::{Class, MetricsStore, StoreError};
+
+use crate::support::clickhouse::Database;
+use crate::support::events::{handle, records, run};
+use crate::support::servers::Server;
+
+async fn refused(database: &Database, change: impl FnOnce(&mut config::ClickHouse)) -> StoreError {
+    let mut settings = database.settings();
+    change(&mut settings);
+    ClickHouseTables::new(&settings).unwrap().prepare().await.unwrap_err()
+}
+
+fn assert_says(error: &StoreError, class: Class, words: &[&str]) {
+    let text = error.chain();
+    assert_eq!(error.class, class, "{text}");
+    assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+#[tokio::test]
+async fn wrong_users() {
+    let database = Database::fresh();
+    let error = refused(&database, |settings| settings.password = "geheim".into()).await;
+    assert_says(&error, Class::Us, &["CLICKHOUSE_PASSWORD"]);
+    assert!(!error.chain().contains("geheim"));
+    let error = refused(&database, |settings| settings.user = "nobody".into()).await;
+    assert_says(&error, Class::Us, &["CLICKHOUSE_USER"]);
+    let reader = |settings: &mut config::ClickHouse| {
+        (settings.user, settings.password) = ("reader".into(), "reader".into());
+    };
+    assert_says(&refused(&database, reader).await, Class::Us, &["may only read"]);
+    // The tables are there already, and the reader sees them.
+    database.tables().await;
+    let refused = refused(&database, |settings| {
+        reader(settings);
+        settings.migrate_on_start = false;
+    });
+    assert_says(&refused.await, Class::Us, &["may only read"]);
+}
+
+/// A listener that says `answer` to everybody.
+fn stranger(answer: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            assert_ne!(stream.read(&mut [0; 4096]).unwrap(), 0, "they speak first");
+            stream.write_all(answer).ok();
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn wrong_addresses() {
+    let database = Database::fresh();
+    let at = |url: String| refused(&database, move |settings| settings.url = url);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    assert_says(&at(format!("http://{nobody}")).await, Class::Transient, &["refuses connections"]);
+    assert_says(&at("http://no.such.host.invalid:8123".into()).await, Class::Transient, &["cannot be found"]);
+    let page = b"HTTP/1.1 404 Not Found\r\nContent-Length: 20\r\n\r\n<html>nothing</html>";
+    assert_says(&at(stranger(page)).await, Class::Transient, &["right port"]);
+    assert_says(&at(stranger(b"SSH-2.0-OpenSSH_9.2\r\n")).await, Class::Transient, &["does not speak HTTP"]);
+    let half = b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\nhalf";
+    assert_says(&at(stranger(half)).await, Class::Transient, &["cannot read the settings"]);
+    let https = stranger(page).replace("http://", "https://");
+    assert_says(&at(https).await, Class::Transient, &["does not speak TLS"]);
+}
+
+#[tokio::test]
+async fn https_with_a_ca_of_ones_own() {
+    let server = Server::start_with("clickhouse", &["--tls"]);
+    let database = Database::on(&server);
+    let url = format!("https://127.0.0.1:{}", server.env("CLICKHOUSE_PORT"));
+    let with_ca = |settings: &mut config::ClickHouse| {
+        settings.url = url.clone();
+        settings.ca_file = server.running().ca.clone();
+    };
+    let mut settings = database.settings();
+    with_ca(&mut settings);
+    ClickHouseTables::new(&settings).unwrap().prepare().await.unwrap();
+
+    let error = refused(&database, |settings| settings.url = url.clone()).await;
+    assert_says(&error, Class::Transient, &["CLICKHOUSE_CA_FILE"]);
+    let plain = url.replace("https", "http");
+    let error = refused(&database, |settings| settings.url = plain).await;
+    assert_eq!(error.class, Class::Transient, "{}", error.chain());
+
+    let dir = tempfile::tempdir().unwrap();
+    let (empty, missing) = (dir.path().join("empty"), dir.path().join("missing"));
+    std::fs::write(&empty, "no certificate").unwrap();
+    for path in [empty, missing] {
+        settings.ca_file = Some(path);
+        let error = ClickHouseTables::new(&settings).unwrap_err();
+        assert!(error.chain().contains("CLICKHOUSE_CA_FILE"), "{}", error.chain());
+    }
+}
+
+/// It accepts and does not answer; then it is killed in the middle, and comes back.
+#[tokio::test]
+async fn a_server_that_hangs_and_dies() {
+    let mut server = Server::start("clickhouse");
+    let database = Database::on(&server);
+    let mut settings = database.settings();
+    settings.timeout = Duration::from_secs(2);
+    let tables = ClickHouseTables::new(&settings).unwrap();
+    tables.prepare().await.unwrap();
+    let records = records(&[run("a", "running")]);
+    tables.insert_facts(&records).await.unwrap();
+
+    server.freeze();
+    let error = tables.insert_facts(&records).await.unwrap_err();
+    assert_says(&error, Class::Transient, &["CLICKHOUSE_TIMEOUT_MS"]);
+    server.go_on();
+    handle(&tables, &records).await;
+
+    server.kill_9();
+    // The first may still go into a connection that was open.
+    assert_says(&tables.probe().await.unwrap_err(), Class::Transient, &["cannot insert into runs"]);
+    assert_says(&tables.probe().await.unwrap_err(), Class::Transient, &["refuses connections"]);
+    server.restart();
+    tables.probe().await.unwrap();
+    handle(&tables, &records).await;
+    assert_eq!(database.runs().len(), 1);
+}
+
+/// Somebody drops a table, changes a column, adds a constraint while the worker runs.
+#[tokio::test]
+async fn tables_that_change_under_us() {
+    let database = Database::fresh();
+    let tables = database.tables().await;
+    let good = records(&[run("a", "running")]);
+    handle(&tables, &good).await;
+
+    database.query("RENAME TABLE {db}.run_reports TO {db}.away");
+    assert_says(&tables.insert_facts(&good).await.unwrap_err(), Class::Us, &["not there"]);
+    database.query("RENAME TABLE {db}.away TO {db}.run_reports");
+    handle(&tables, &good).await;
+
+    database.query("ALTER TABLE {db}.run_reports MODIFY COLUMN metadata LowCardinality(String)");
+    let outcome = tables.insert_facts(&good).await;
+    assert!(outcome.is_ok() || outcome.is_err_and(|error| error.class == Class::Us), "never the event's fault");
+    database.query("ALTER TABLE {db}.run_reports MODIFY COLUMN metadata String");
+    handle(&tables, &good).await;
+
+    database.query("ALTER TABLE {db}.run_reports ADD CONSTRAINT no_b CHECK run_id != 'b'");
+    let bad = records(&[run("b", "running")]);
+    assert_says(&tables.insert_facts(&bad).await.unwrap_err(), Class::Item, &["constraint"]);
+    handle(&tables, &good).await;
+}
