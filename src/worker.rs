@@ -68,7 +68,7 @@ pub async fn run<Q: QueueBackend>(queue: &Q, context: &Context, settings: Settin
 
     let receive = async {
         let pulse = health.pulse("receive");
-        receive(queue, intake, budget, settings, stop, metrics, &pulse).await;
+        receive(queue, intake, budget, settings, (stop, give_up), metrics, &pulse).await;
     };
     let settle = async {
         let pulse = health.pulse("ack");
@@ -110,7 +110,7 @@ async fn receive<Q: QueueBackend>(
     intake: Intake<Q::Receipt>,
     budget: &Budget,
     settings: Settings,
-    stop: &CancellationToken,
+    (stop, give_up): (&CancellationToken, &CancellationToken),
     metrics: &Metrics,
     pulse: &Pulse,
 ) {
@@ -134,11 +134,22 @@ async fn receive<Q: QueueBackend>(
                 if std::mem::take(&mut failing) {
                     tracing::info!(queue = Q::NAME, "receiving again");
                 }
-                for delivery in deliveries {
+                let held = deliveries.into_iter().map(|delivery| {
+                    let hold = budget.hold(delivery.message.body.len());
+                    (delivery, hold)
+                });
+                let held: Vec<_> = held.collect();
+                for (waiting, (delivery, hold)) in (1..=held.len()).rev().zip(held) {
                     if delivery.message.deliveries > 1 {
                         metrics.redelivered();
                     }
-                    let hold = budget.hold(delivery.message.body.len());
+                    pulse.idle();
+                    // Once all is given up it only passes through, to be given back.
+                    tokio::select! {
+                        () = budget.relieved(waiting) => {}
+                        () = give_up.cancelled() => {}
+                    }
+                    pulse.beat();
                     intake.put(delivery, hold);
                 }
             }

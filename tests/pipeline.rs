@@ -183,12 +183,21 @@ struct Rig {
 
 impl Rig {
     fn start(dir: &std::path::Path, faults: &Arc<Faults>, shutdown_timeout: Duration) -> Rig {
+        Rig::start_within(1 << 24, dir, faults, shutdown_timeout)
+    }
+
+    fn start_within(
+        budget_bytes: usize,
+        dir: &std::path::Path,
+        faults: &Arc<Faults>,
+        shutdown_timeout: Duration,
+    ) -> Rig {
         let (raw, tables) = embedded::open(dir, false).unwrap();
         let stores = Stores {
             raw: Arc::new(FaultyRaw(raw, faults.clone())),
             metrics: Arc::new(FaultyTables(tables, faults.clone())),
         };
-        let (budget, health) = (Budget::new(1000, 1 << 24), Health::default());
+        let (budget, health) = (Budget::new(1000, budget_bytes), Health::default());
         let metrics = Metrics::register(&mut Registry::default(), "memory", &["objects", "database"], &budget, &health);
         let context = Context { stores, budget: budget.clone(), metrics, health, tally: Arc::new(Tally::default()) };
         let settings = Settings {
@@ -295,6 +304,43 @@ async fn what_a_store_refuses_does_not_hold_up_its_neighbours() {
     let state = read_embedded(dir.path());
     assert_eq!((state.runs.len(), state.dead_letters.len()), (45, 5));
     assert!(state.dead_letters.values().all(|letter| letter.code == "store_refused"));
+}
+
+/// An array of tiny events takes far more memory than its body, and counts so much.
+#[tokio::test]
+async fn what_is_decoded_counts_and_the_next_waits_for_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let gate = Semaphore::new(0);
+    let faults = Arc::new(Faults { gates: BTreeMap::from([("facts", gate)]), ..Faults::none() });
+    let rig = Rig::start_within(100 << 10, dir.path(), &faults, FOREVER);
+    let runs = |from: usize| (from..from + 100).map(|n| run(&format!("r{n:03}"), "running")).collect::<Vec<_>>();
+    let bodies: Vec<String> = (0..3).map(|n| format!("[{}]", runs(n * 100).join(","))).collect();
+    let mut waits: Vec<_> = bodies.iter().map(|body| rig.queue.offer(message(body.clone())).unwrap()).collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let received: usize = bodies.iter().map(|body| body.len() + 1024).sum();
+    assert_eq!(rig.budget.held(), (3, received + 99 * 1024), "all are received, one is decoded");
+    faults.gates["facts"].add_permits(100);
+    for wait in &mut waits {
+        assert_eq!(wait.settled().await.unwrap().stored, 100);
+    }
+    rig.end().await;
+}
+
+/// What stood under a key and is no event loses its place, not its bytes, and the reason is not that of a conflict.
+#[tokio::test]
+async fn a_damaged_object_is_kept_as_a_dead_letter_that_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::none());
+    let rig = Rig::start(dir.path(), &faults, FOREVER);
+    let object = dir.path().join("objects/runs/2026/02/28/a.json");
+    std::fs::create_dir_all(object.parent().unwrap()).unwrap();
+    std::fs::write(&object, "half of it").unwrap();
+    rig.queue.offer(message(run("a", "running"))).unwrap().settled().await.unwrap();
+    rig.end().await;
+    assert_eq!(std::fs::read_to_string(object).unwrap(), run("a", "running"));
+    let letters = embedded::Reader::open(dir.path()).unwrap().dead_letters(10).unwrap();
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert!(letter.reason.starts_with("it stood under the key of a run and is none"), "{}", letter.reason);
 }
 
 /// A worker that lost a stage would hang and look healthy.

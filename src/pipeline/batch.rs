@@ -30,8 +30,10 @@ pub(super) struct InFlight<R> {
 
 impl<R> InFlight<R> {
     /// Takes a delivery apart.
-    pub(super) fn open(delivery: Delivery<R>, hold: Hold, limits: Limits) -> Self {
-        InFlight { receipt: delivery.receipt, hold, work: Work::new(delivery.message, limits) }
+    pub(super) fn open(delivery: Delivery<R>, mut hold: Hold, limits: Limits) -> Self {
+        let work = Work::new(delivery.message, limits);
+        hold.grow(work.records.len() + work.letters.len());
+        InFlight { receipt: delivery.receipt, hold, work }
     }
 
     /// Proof that it is stored. Only the last stage calls this.
@@ -149,15 +151,26 @@ impl Work {
         self.envelope.letter(raw.clone(), whole, Some(record.event.kind()), rejection)
     }
 
-    /// Takes out the event that `store` refuses for good, and returns its dead letter.
-    pub(super) fn refuse(&mut self, record: &Arc<Record>, error: &StoreError) -> Option<Arc<DeadLetter>> {
-        let at = self.records.iter().position(|(_, mine)| Arc::ptr_eq(mine, record))?;
-        let (index, record) = self.records.remove(at);
-        let rejection = Rejection::new(Code::StoreRefused, format!("{} refused it: {}", error.store, error.chain()));
-        let letter = Arc::new(self.letter(&record, rejection));
-        self.settlement.stored -= 1;
-        self.settlement.reject(index, &letter.rejection);
-        Some(letter)
+    /// Takes out the events that a store refuses for good, with its error each, and returns their dead letters. The
+    /// events are offered with their place, in order.
+    pub(super) fn refuse<'e>(
+        &mut self,
+        mut why: impl FnMut(usize, &Record) -> Option<&'e StoreError>,
+    ) -> Vec<Arc<DeadLetter>> {
+        let mut letters = Vec::new();
+        let records = std::mem::take(&mut self.records);
+        for (at, (index, record)) in records.into_iter().enumerate() {
+            let Some(error) = why(at, &record) else {
+                self.records.push((index, record));
+                continue;
+            };
+            let reason = format!("{} refused it: {}", error.store, error.chain());
+            let letter = Arc::new(self.letter(&record, Rejection::new(Code::StoreRefused, reason)));
+            self.settlement.stored -= 1;
+            self.settlement.reject(index, &letter.rejection);
+            letters.push(letter);
+        }
+        letters
     }
 }
 

@@ -6,9 +6,11 @@ use super::heat::Heat;
 use super::objects::Objects;
 use super::stage::Writer;
 use super::tally::Tally;
+use crate::dead_letter::DeadLetter;
 use crate::metrics::Stage;
 use crate::object::Record;
-use crate::store::{MetricsStore, Touched};
+use crate::store::{MetricsStore, StoreError, Touched};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// So many records, or touched keys, go into one call: a group may hold an array of a hundred thousand events, and a
@@ -32,25 +34,34 @@ impl Writer for Facts {
 
     /// `Ok` once all facts are inserted; what the store refuses for good is a dead letter instead.
     async fn write(&self, group: &mut [&mut Work]) -> Result<(), GivenUp> {
-        let mut refused = Vec::new();
-        // A refused group is halved until the refused item is alone, so that its neighbours are not held up.
-        let mut open: Vec<_> = records(group).chunks(AT_ONCE).map(<[_]>::to_vec).collect();
+        let records = records(group);
+        let mut refused = BTreeMap::new();
+        // A refused part is halved until the refused item is alone, so that its neighbours are not held up.
+        let starts = (0..records.len()).step_by(AT_ONCE);
+        let mut open: Vec<_> = starts.map(|start| start..records.len().min(start + AT_ONCE)).collect();
         while let Some(part) = open.pop() {
-            if part.is_empty() {
-                continue;
-            }
-            if let Err(error) = self.attempts.one(|| self.store.insert_facts(&part)).await? {
-                match part.as_slice() {
-                    [alone] => refused.extend(group.iter_mut().filter_map(|work| work.refuse(alone, &error))),
-                    several => {
-                        let (front, back) = several.split_at(several.len() / 2);
-                        open.extend([front.to_vec(), back.to_vec()]);
-                    }
+            if let Err(error) = self.attempts.one(|| self.store.insert_facts(&records[part.clone()])).await? {
+                if part.len() == 1 {
+                    refused.insert(part.start, error);
+                } else {
+                    let middle = part.start + part.len() / 2;
+                    open.extend([part.start..middle, middle..part.end]);
                 }
             }
         }
-        self.objects.write_letters(refused).await
+        self.objects.write_letters(refuse(group, &refused)).await
     }
+}
+
+/// Takes out of the group what is refused, by its place in [`records`].
+fn refuse(group: &mut [&mut Work], refused: &BTreeMap<usize, StoreError>) -> Vec<Arc<DeadLetter>> {
+    let (mut letters, mut before) = (Vec::new(), 0);
+    for work in group {
+        let count = work.records.len();
+        letters.extend(work.refuse(|at, _| refused.get(&(before + at))));
+        before += count;
+    }
+    letters
 }
 
 /// Recomputes what depends on the facts of groups.

@@ -6,14 +6,14 @@
 
 use super::attempt::{Attempts, GivenUp};
 use super::batch::Work;
-use super::resolve::{Candidate, Resolution, candidates, resolve};
+use super::resolve::{Candidate, Displaced, Member, Resolution, candidates, resolve};
 use super::stage::Writer;
 use super::tally::Tally;
 use crate::dead_letter::DeadLetter;
 use crate::digest::Sha256;
 use crate::event::{Code, Rejection};
 use crate::metrics::{Metrics, Stage};
-use crate::object::{Object, Record};
+use crate::object::Record;
 use crate::store::{Created, Existing, MetricsStore, RawStore, Replaced, StoreError, Tag};
 use chrono::Utc;
 use std::collections::BTreeMap;
@@ -33,8 +33,8 @@ pub(super) struct Objects {
 /// Dead letters are rendered and written in parts: one body may be an array of a million things that are no events.
 const LETTERS_AT_ONCE: usize = 1000;
 
-/// An event that still has to find its place, and its object.
-type Open = (Arc<Record>, Arc<Object>);
+/// What a store refuses for good, by key.
+type Refused = BTreeMap<String, StoreError>;
 
 impl Writer for Objects {
     const STAGE: Stage = Stage::Objects;
@@ -46,19 +46,18 @@ impl Writer for Objects {
     /// the store refuses for good has been taken out of the work and is a dead letter instead.
     async fn write(&self, group: &mut [&mut Work]) -> Result<(), GivenUp> {
         let mut letters: Vec<_> = group.iter().flat_map(|work| work.letters.values().cloned()).collect();
-        let mut open: Vec<Open> = Vec::new();
-        for Candidate { record, losers } in
-            candidates(group.iter().flat_map(|work| work.records.iter().map(|(_, r)| r)))
-        {
-            letters.extend(losers.iter().map(|loser| lost(group, loser, &record.event.sha256)));
-            let object = Arc::new(record.object());
-            open.push((record, object));
+        let mut open: Vec<Member> = Vec::new();
+        for Candidate { winner, losers } in candidates(members(group)) {
+            letters.extend(losers.iter().map(|loser| lost(group, loser, &winner.record.event.sha256)));
+            open.push(winner);
         }
         while !open.is_empty() {
-            let existing = self.create(group, &mut letters, open).await?;
-            let (replace, mut again) = self.compare(group, &mut letters, existing).await?;
+            let mut refused = Refused::new();
+            let existing = self.create(open, &mut refused).await?;
+            let (replace, mut again) = self.compare(group, &mut letters, existing, &mut refused).await?;
             self.write_letters(std::mem::take(&mut letters)).await?;
-            again.extend(self.replace(group, &mut letters, replace).await?);
+            again.extend(self.replace(replace, &mut refused).await?);
+            letters.extend(refuse(group, &refused));
             open = again;
         }
         self.write_letters(letters).await
@@ -67,20 +66,19 @@ impl Writer for Objects {
 
 impl Objects {
     /// Creates what is new; returns those whose key is taken.
-    async fn create(
-        &self,
-        group: &mut [&mut Work],
-        letters: &mut Vec<Arc<DeadLetter>>,
-        open: Vec<Open>,
-    ) -> Result<Vec<Open>, GivenUp> {
-        let objects = open.iter().map(|(_, object)| object.clone()).collect();
-        let results = self.raw_attempts.each(objects, |objects| async move { self.raw.create(&objects).await }).await?;
+    async fn create(&self, open: Vec<Member>, refused: &mut Refused) -> Result<Vec<Member>, GivenUp> {
+        let records = open.iter().map(|member| member.record.clone()).collect();
+        let create = |records: Arc<[Arc<Record>]>| async move {
+            let objects: Vec<_> = records.iter().map(|record| Arc::new(record.object())).collect();
+            self.raw.create(&objects).await
+        };
+        let results = self.raw_attempts.each(records, create).await?;
         let mut taken = Vec::new();
-        for ((record, object), result) in open.into_iter().zip(results) {
+        for (member, result) in open.into_iter().zip(results) {
             match result {
                 Ok(Created::Created) => self.tally.created(),
-                Ok(Created::Exists) => taken.push((record, object)),
-                Err(error) => letters.extend(refuse(group, &object.key, &error)),
+                Ok(Created::Exists) => taken.push(member),
+                Err(error) => drop(refused.insert(member.record.key.clone(), error)),
             }
         }
         Ok(taken)
@@ -90,35 +88,36 @@ impl Objects {
     /// gone by now.
     async fn compare(
         &self,
-        group: &mut [&mut Work],
+        group: &[&mut Work],
         letters: &mut Vec<Arc<DeadLetter>>,
-        taken: Vec<Open>,
-    ) -> Result<(Vec<(Open, Tag)>, Vec<Open>), GivenUp> {
-        let keys = taken.iter().map(|(_, object)| object.key.clone()).collect();
+        taken: Vec<Member>,
+        refused: &mut Refused,
+    ) -> Result<(Vec<(Member, Tag)>, Vec<Member>), GivenUp> {
+        let keys = taken.iter().map(|member| member.record.key.clone()).collect();
         let found = self.raw_attempts.each(keys, |keys| async move { self.raw.read(&keys).await }).await?;
         let (mut replace, mut again) = (Vec::new(), Vec::new());
-        for ((record, object), found) in taken.into_iter().zip(found) {
+        for (member, found) in taken.into_iter().zip(found) {
             let existing = match found {
                 Ok(Some(existing)) => existing,
                 Ok(None) => {
-                    again.push((record, object));
+                    again.push(member);
                     continue;
                 }
                 Err(error) => {
-                    letters.extend(refuse(group, &object.key, &error));
+                    refused.insert(member.record.key.clone(), error);
                     continue;
                 }
             };
-            match resolve(&record.event, &existing) {
+            match resolve(&member.record.event, &existing) {
                 Resolution::Same | Resolution::Superseded => self.tally.unchanged(),
                 Resolution::Lost => {
                     self.tally.unchanged();
-                    letters.push(lost(group, &record, &Sha256::of(&existing.body)));
+                    letters.push(lost(group, &member, &Sha256::of(&existing.body)));
                 }
-                Resolution::Replace => replace.push(((record, object), existing.tag)),
-                Resolution::ReplaceKeeping => {
-                    letters.push(displaced(&record, &existing));
-                    replace.push(((record, object), existing.tag));
+                Resolution::Replace => replace.push((member, existing.tag)),
+                Resolution::ReplaceKeeping(why) => {
+                    letters.push(displaced(&member.record, &existing, why));
+                    replace.push((member, existing.tag));
                 }
             }
         }
@@ -126,21 +125,19 @@ impl Objects {
     }
 
     /// Replaces what has not changed since it was read; returns the rest.
-    async fn replace(
-        &self,
-        group: &mut [&mut Work],
-        letters: &mut Vec<Arc<DeadLetter>>,
-        replace: Vec<(Open, Tag)>,
-    ) -> Result<Vec<Open>, GivenUp> {
-        let objects = replace.iter().map(|((_, object), tag)| (object.clone(), tag.clone())).collect();
-        let results =
-            self.raw_attempts.each(objects, |objects| async move { self.raw.replace(&objects).await }).await?;
+    async fn replace(&self, replace: Vec<(Member, Tag)>, refused: &mut Refused) -> Result<Vec<Member>, GivenUp> {
+        let items = replace.iter().map(|(member, tag)| (member.record.clone(), tag.clone())).collect();
+        let call = |items: Arc<[(Arc<Record>, Tag)]>| async move {
+            let objects: Vec<_> = items.iter().map(|(record, tag)| (Arc::new(record.object()), tag.clone())).collect();
+            self.raw.replace(&objects).await
+        };
+        let results = self.raw_attempts.each(items, call).await?;
         let mut changed = Vec::new();
-        for ((open, _), result) in replace.into_iter().zip(results) {
+        for ((member, _), result) in replace.into_iter().zip(results) {
             match result {
                 Ok(Replaced::Replaced) => self.tally.replaced(),
-                Ok(Replaced::Changed) => changed.push(open),
-                Err(error) => letters.extend(refuse(group, &open.1.key, &error)),
+                Ok(Replaced::Changed) => changed.push(member),
+                Err(error) => drop(refused.insert(member.record.key.clone(), error)),
             }
         }
         Ok(changed)
@@ -174,21 +171,31 @@ impl Objects {
     }
 }
 
+fn members(group: &[&mut Work]) -> Vec<Member> {
+    let of_work = |(of, work)| {
+        let work: &&mut Work = work;
+        work.records.iter().map(move |(_, record)| Member { record: record.clone(), of })
+    };
+    group.iter().enumerate().flat_map(of_work).collect()
+}
+
 /// The dead letter of a decision that lost to another one with the same key.
-fn lost(group: &[&mut Work], record: &Arc<Record>, winner: &Sha256) -> Arc<DeadLetter> {
+fn lost(group: &[&mut Work], Member { record, of }: &Member, winner: &Sha256) -> Arc<DeadLetter> {
     let reason = format!("another decision has the key {} and the greater SHA-256, {winner}", record.key);
     let rejection = Rejection::new(Code::Conflict, reason);
-    let owner = group.iter().find(|work| work.records.iter().any(|(_, mine)| Arc::ptr_eq(mine, record)));
-    Arc::new(match owner {
-        Some(work) => work.letter(record, rejection),
-        None => from_store(record, record.event.raw.clone(), rejection),
-    })
+    Arc::new(group[*of].letter(record, rejection))
 }
 
 /// The dead letter of what stands under an event's key and has to make room.
-fn displaced(record: &Record, existing: &Existing) -> Arc<DeadLetter> {
-    let reason =
-        format!("a decision with the same key and the greater SHA-256 took its place, {}", record.event.sha256);
+fn displaced(record: &Record, existing: &Existing, why: Displaced) -> Arc<DeadLetter> {
+    let sha256 = record.event.sha256;
+    let reason = match why {
+        Displaced::Lost => format!("a decision with the same key and the greater SHA-256 took its place, {sha256}"),
+        Displaced::NoEvent => format!(
+            "it stood under the key of a {} and is none, so the event that belongs there took its place, {sha256}",
+            record.event.kind().as_str()
+        ),
+    };
     Arc::new(from_store(record, existing.body.clone(), Rejection::new(Code::Conflict, reason)))
 }
 
@@ -205,13 +212,10 @@ fn from_store(record: &Record, body: bytes::Bytes, rejection: Rejection) -> Dead
     }
 }
 
-/// Takes every event with this key out of the group.
-fn refuse(group: &mut [&mut Work], key: &str, error: &StoreError) -> Vec<Arc<DeadLetter>> {
-    let mut letters = Vec::new();
-    for work in group {
-        let mine: Vec<_> =
-            work.records.iter().filter(|(_, record)| record.key == key).map(|(_, r)| r.clone()).collect();
-        letters.extend(mine.iter().filter_map(|record| work.refuse(record, error)));
+/// Takes every event with such a key out of the group.
+fn refuse(group: &mut [&mut Work], refused: &Refused) -> Vec<Arc<DeadLetter>> {
+    if refused.is_empty() {
+        return Vec::new();
     }
-    letters
+    group.iter_mut().flat_map(|work| work.refuse(|_, record| refused.get(&record.key))).collect()
 }

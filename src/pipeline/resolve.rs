@@ -6,38 +6,47 @@ use crate::numbers::{ReportOrder, report_order};
 use crate::object::Record;
 use crate::store::Existing;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// An event of a group.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    /// The event.
+    pub(super) record: Arc<Record>,
+    /// Which message of the group it came in.
+    pub(super) of: usize,
+}
 
 /// What belongs under one key, of the events of a group.
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
     /// The one that wins: the newest report, or of conflicting decisions the one with the greater SHA-256.
-    pub(super) record: Arc<Record>,
+    pub(super) winner: Member,
     /// The conflicting decisions that lost to it. (Older reports that lost are simply superseded.)
-    pub(super) losers: Vec<Arc<Record>>,
+    pub(super) losers: Vec<Member>,
 }
 
 /// Picks the winner for each key.
-pub(super) fn candidates<'a>(records: impl IntoIterator<Item = &'a Arc<Record>>) -> Vec<Candidate> {
-    let mut by_key: BTreeMap<&str, Candidate> = BTreeMap::new();
-    for record in records {
-        let Some(candidate) = by_key.get_mut(record.key.as_str()) else {
-            by_key.insert(&record.key, Candidate { record: record.clone(), losers: Vec::new() });
+pub(super) fn candidates(members: impl IntoIterator<Item = Member>) -> Vec<Candidate> {
+    let mut members: Vec<Member> = members.into_iter().collect();
+    members.sort_by(|one, other| one.record.key.cmp(&other.record.key));
+    let mut candidates: Vec<Candidate> = Vec::new();
+    for member in members {
+        let Some(candidate) = candidates.last_mut().filter(|it| it.winner.record.key == member.record.key) else {
+            candidates.push(Candidate { winner: member, losers: Vec::new() });
             continue;
         };
-        if record.event.sha256 == candidate.record.event.sha256 {
+        let (event, best) = (&member.record.event, &candidate.winner.record.event);
+        if event.sha256 == best.sha256 {
             continue;
         }
-        let mut loser = record.clone();
-        if standing(&record.event) > standing(&candidate.record.event) {
-            std::mem::swap(&mut candidate.record, &mut loser);
-        }
-        if loser.event.kind() == Kind::Decision {
+        let wins = standing(event) > standing(best);
+        let loser = if wins { std::mem::replace(&mut candidate.winner, member) } else { member };
+        if loser.record.event.kind() == Kind::Decision {
             candidate.losers.push(loser);
         }
     }
-    by_key.into_values().collect()
+    candidates
 }
 
 /// What to do about an object that stands where an event belongs.
@@ -51,8 +60,17 @@ pub(super) enum Resolution {
     Lost,
     /// It is an older report: replace it.
     Replace,
-    /// It loses a conflict, or is no event at all: keep its bytes as a dead letter, then replace it.
-    ReplaceKeeping,
+    /// Keep its bytes as a dead letter, then replace it.
+    ReplaceKeeping(Displaced),
+}
+
+/// Why an object's bytes have to move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Displaced {
+    /// It loses a conflict.
+    Lost,
+    /// It is no event of this kind: damaged, or somebody else's.
+    NoEvent,
 }
 
 /// Compares what stands under an event's key with the event.
@@ -65,10 +83,10 @@ pub(super) fn resolve(event: &Event, existing: &Existing) -> Resolution {
         return Resolution::Same;
     }
     match parse_event(event.kind(), &existing.body) {
-        Err(_) => Resolution::ReplaceKeeping,
+        Err(_) => Resolution::ReplaceKeeping(Displaced::NoEvent),
         Ok(other) if standing(&other) > standing(event) && decision => Resolution::Lost,
         Ok(other) if standing(&other) > standing(event) => Resolution::Superseded,
-        Ok(_) if decision => Resolution::ReplaceKeeping,
+        Ok(_) if decision => Resolution::ReplaceKeeping(Displaced::Lost),
         Ok(_) => Resolution::Replace,
     }
 }
