@@ -49,6 +49,12 @@ struct Content<'a> {
 }
 
 impl DeadLetter {
+    /// The same with no more than the first `kept` bytes of its body.
+    #[must_use]
+    pub fn cut(&self, kept: usize) -> DeadLetter {
+        DeadLetter { body: self.body.slice(..kept.min(self.body.len())), ..self.clone() }
+    }
+
     /// Its code.
     pub fn code(&self) -> Code {
         self.rejection.code

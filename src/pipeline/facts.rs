@@ -12,6 +12,9 @@ use crate::object::Record;
 use crate::store::{MetricsStore, StoreError, Touched};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// So many records, or touched keys, go into one call: a group may hold an array of a hundred thousand events, and a
 /// call must end within the store's patience.
@@ -71,6 +74,15 @@ pub(super) struct Derived {
     pub(super) attempts: Attempts,
     pub(super) tally: Arc<Tally>,
     pub(super) heat: Arc<Heat>,
+    /// How many microseconds the last group took the store, without what failed before.
+    pub(super) took: AtomicU64,
+}
+
+impl Derived {
+    /// How long the last group took the store; an outage before it does not count.
+    pub(super) fn took(&self) -> Duration {
+        Duration::from_micros(self.took.load(Relaxed))
+    }
 }
 
 impl Writer for Derived {
@@ -82,9 +94,18 @@ impl Writer for Derived {
     /// `Ok` once every derived row that depends on the group is right and durable.
     async fn write(&self, group: &mut [&mut Work]) -> Result<(), GivenUp> {
         let records = records(group);
+        let mut took = Duration::ZERO;
         for touched in Touched::by(&records).parts(AT_ONCE) {
-            self.heat.note(self.attempts.insist(|| self.store.recompute(&touched)).await?);
+            let recompute = || async {
+                let began = Instant::now();
+                let heavy = self.store.recompute(&touched).await?;
+                Ok((heavy, began.elapsed()))
+            };
+            let (heavy, this) = self.attempts.insist(recompute).await?;
+            took += this;
+            self.heat.note(heavy);
         }
+        self.took.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
         for record in records {
             self.tally.event(record.event.kind());
         }

@@ -133,7 +133,7 @@ pub fn start<R: Send + 'static>(
     let heavy_pulse = health.pulse("derived, heavy");
     let [derived, heavy] = [&derived_pulse, &heavy_pulse].map(|pulse| {
         let attempts = attempts(on_table, pulse);
-        Arc::new(Derived { attempts, store: table.clone(), tally: tally.clone(), heat: heat.clone() })
+        Arc::new(Derived { attempts, store: table.clone(), tally: tally.clone(), heat: heat.clone(), took: 0.into() })
     });
 
     let (first, to_objects) = unbounded_channel();
@@ -150,7 +150,11 @@ pub fn start<R: Send + 'static>(
     stages.spawn(heat::part(heat, to_lanes, light_out, heavy_out));
     stages.spawn(stage::run(derived, to_derived, derived_out.clone(), ends(derived_pulse)));
     let heavy_ends = ends(heavy_pulse);
-    stages.spawn(stage::run_paced(heavy, to_heavy, derived_out, heavy_ends, HEAVY_SHARE, hurry.clone()));
+    let rest = {
+        let heavy = heavy.clone();
+        move || heavy.took() * (HEAVY_SHARE - 1)
+    };
+    stages.spawn(stage::run_paced(heavy, to_heavy, derived_out, heavy_ends, rest, hurry.clone()));
 
     let stored = StoredReceiver { finished };
     (Intake { limits, metrics, first }, Outlet { stored, unstored, stages: Stages(stages) })

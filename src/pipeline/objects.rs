@@ -30,6 +30,9 @@ pub(super) struct Objects {
     pub(super) tally: Arc<Tally>,
 }
 
+/// So many bytes are kept of a dead letter that the store does not take whole.
+const KEPT_OF_REFUSED: usize = 64 << 10;
+
 /// Dead letters are rendered and written in parts: one body may be an array of a million things that are no events.
 const LETTERS_AT_ONCE: usize = 1000;
 
@@ -156,9 +159,13 @@ impl Objects {
 
     async fn write_some(&self, letters: &[Arc<DeadLetter>]) -> Result<(), GivenUp> {
         let objects: Vec<_> = letters.iter().map(|letter| Arc::new(letter.object())).collect();
+        let results = self.raw_attempts.each(objects, |objects| async move { self.raw.create(&objects).await }).await?;
+        let refused = letters.iter().zip(results).filter(|(_, result)| result.is_err());
+        // What is wrong with it is what was wrong with the event: its size, as a rule. The beginning is kept.
+        let cut: Vec<_> = refused.map(|(letter, _)| Arc::new(letter.cut(KEPT_OF_REFUSED).object())).collect();
         self.raw_attempts
             .insist(|| async {
-                let results = self.raw.create(&objects).await;
+                let results = self.raw.create(&cut).await;
                 results.into_iter().try_for_each(|result| result.map(|_| ()))
             })
             .await?;

@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, sleep};
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -63,26 +64,25 @@ pub(super) async fn run<R: Send + 'static, W: Writer>(
     }
 }
 
-/// The same for a stage that may only write for a share of the time, one in `share`: after each group it rests, then
-/// writes all that came meanwhile as one. It rests no more once `hurry` is cancelled.
+/// The same for a stage that may only write for a share of the time: after each group it rests for as long as `rest` says,
+/// then writes all that came meanwhile as one. It rests no more once `hurry` is cancelled.
 pub(super) async fn run_paced<R: Send + 'static, W: Writer>(
     writer: Arc<W>,
     mut input: UnboundedReceiver<Batch<R>>,
     output: UnboundedSender<Batch<R>>,
     ends: Ends<R>,
-    share: u32,
+    rest: impl Fn() -> Duration + Send,
     hurry: CancellationToken,
 ) {
     ends.pulse.idle();
     while let Some(first) = input.recv().await {
         let waiting = std::iter::once(first).chain(std::iter::from_fn(|| input.try_recv().ok())).collect();
-        let begun = Instant::now();
         let (batch, written) = write(writer.clone(), Batch::merge(waiting), &ends).await;
         ends.pulse.idle();
         ends.pass_on(batch, written, &output);
         tokio::select! {
             () = hurry.cancelled() => {}
-            () = sleep(begun.elapsed() * (share - 1)) => {}
+            () = sleep(rest()) => {}
         }
     }
 }

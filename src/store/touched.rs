@@ -78,14 +78,14 @@ pub struct DecisionGroup {
 /// Keys that so much depends on that recomputing their rows takes long.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Heavy {
-    /// Steps with very many decisions.
+    /// Steps with very many decisions, or linked to very many runs.
     pub steps: BTreeSet<String>,
     /// Runs with very many steps.
     pub runs: BTreeSet<String>,
 }
 
 impl Heavy {
-    /// From so many decisions, or steps, on. Below that they are nothing beside the request itself.
+    /// From so many decisions, runs or steps on. Below that they are nothing beside the request itself.
     pub const FROM: u64 = 20_000;
 }
 

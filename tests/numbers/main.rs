@@ -12,6 +12,7 @@ mod support;
 
 mod histories;
 mod processes;
+mod requests;
 mod scenario;
 mod traps;
 mod turns;

@@ -31,6 +31,20 @@ const SETTINGS: &[(&str, &str)] = &[
     ("final", "0"),
     ("do_not_merge_across_partitions_select_final", "0"),
     ("use_query_cache", "0"),
+    ("aggregate_functions_null_for_empty", "0"),
+    ("limit", "0"),
+    ("offset", "0"),
+    // A limit that is reached is an error, never a part of the answer: half a sum is a wrong number.
+    ("timeout_overflow_mode", "throw"),
+    ("read_overflow_mode", "throw"),
+    ("read_overflow_mode_leaf", "throw"),
+    ("group_by_overflow_mode", "throw"),
+    ("join_overflow_mode", "throw"),
+    ("set_overflow_mode", "throw"),
+    ("distinct_overflow_mode", "throw"),
+    ("sort_overflow_mode", "throw"),
+    ("result_overflow_mode", "throw"),
+    ("transfer_overflow_mode", "throw"),
 ];
 
 /// A server, and the database on it that is ours.

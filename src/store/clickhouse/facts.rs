@@ -27,8 +27,16 @@ pub(super) async fn insert(connection: &Connection, records: &[Arc<Record>]) -> 
     }
     decisions.sort_unstable_by_key(|row| row.timestamp);
     let by_months = async {
-        for rows in in_months(&decisions, MAX_MONTHS) {
-            connection.insert::<DecisionRow<'_>>("decision_events", rows).await?;
+        let mut open = in_months(&decisions, MAX_MONTHS);
+        while let Some(rows) = open.pop() {
+            match connection.insert::<DecisionRow<'_>>("decision_events", rows).await {
+                // The server takes fewer; one month is one partition.
+                Err(fault) if fault.too_many_partitions => match in_months(rows, 1).len() {
+                    0 | 1 => return Err(fault),
+                    months => open.extend(in_months(rows, months.div_ceil(2))),
+                },
+                outcome => outcome?,
+            }
         }
         Ok(())
     };

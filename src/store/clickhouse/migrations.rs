@@ -62,12 +62,13 @@ pub(super) async fn migrate(connection: &Connection, fsync: Option<bool>) -> Res
         set_fsync(connection, fsync).await?;
     }
     connection.forget_columns().await;
-    check(connection).await?;
+    check(connection, fsync).await?;
     Ok(Migrated { from, to: MIGRATIONS.len() })
 }
 
-/// Refuses tables that this program does not know how to work with. Changes nothing.
-pub(super) async fn check(connection: &Connection) -> Result<(), Fault> {
+/// Refuses tables that this program does not know how to work with, or that are less durable than was asked for. Changes
+/// nothing.
+pub(super) async fn check(connection: &Connection, fsync: Option<bool>) -> Result<(), Fault> {
     let tables = tables(connection).await?;
     let found = applied(connection, &tables).await?;
     if found < MIGRATIONS.len() {
@@ -79,6 +80,15 @@ pub(super) async fn check(connection: &Connection) -> Result<(), Fault> {
         )));
     }
     refuse_strangers(connection, &tables)?;
+    if fsync == Some(true)
+        && let Some(layout) = layouts().find(|layout| !tables.get(&layout.name).is_some_and(waits_for_disk))
+    {
+        return Err(Fault::us(format!(
+            "CLICKHOUSE_FSYNC is true, and inserts into the table {} do not wait for the disk: run \
+             `xray-processor-worker migrate` with it, or leave MIGRATE_ON_START on",
+            layout.name
+        )));
+    }
     let missing = layouts().find(|layout| !tables.contains_key(&layout.name));
     match missing {
         Some(Layout { name, .. }) => Err(Fault::us(format!(
@@ -168,16 +178,25 @@ fn refuse(connection: &Connection, layout: &Layout, found: &Found) -> Result<(),
     }
 }
 
+/// The settings of a table that make an insert wait for the disk.
+const FSYNC: [&str; 2] = ["fsync_after_insert", "fsync_part_directory"];
+
+fn is_on(found: &Found, setting: &str) -> bool {
+    found.engine_full.contains(&format!("{setting} = 1"))
+}
+
+fn waits_for_disk(found: &Found) -> bool {
+    FSYNC.iter().all(|setting| is_on(found, setting))
+}
+
 /// Whether inserts wait for the disk: settings of the tables themselves, so that all who write agree.
 async fn set_fsync(connection: &Connection, fsync: bool) -> Result<(), Fault> {
     let value = u8::from(fsync);
     let tables = tables(connection).await?;
     for Layout { name, .. } in layouts() {
-        let engine = tables.get(&name).map(|found| found.engine_full.as_str()).unwrap_or_default();
-        let is = ["fsync_after_insert", "fsync_part_directory"]
-            .iter()
-            .all(|setting| engine.contains(&format!("{setting} = 1")));
-        if is != fsync {
+        let on = FSYNC.iter().filter(|setting| tables.get(&name).is_some_and(|found| is_on(found, setting))).count();
+        let wanted = if fsync { FSYNC.len() } else { 0 };
+        if on != wanted {
             let sql = format!(
                 "ALTER TABLE {name} MODIFY SETTING fsync_after_insert = {value}, fsync_part_directory = {value}"
             );

@@ -11,7 +11,7 @@ use super::sql::{self, Deduplicate};
 use crate::store::{DecisionGroup, Heavy, Touched};
 use clickhouse::{Row, RowOwned, RowRead};
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// Keys of one query. Each stands in it a few times, and ids may have 512 bytes.
@@ -44,9 +44,11 @@ pub(super) async fn recompute(connection: &Connection, touched: &Touched) -> Res
     let steps = union(&with_facts, steps_of_runs.iter());
     let runs = union(&reported, links.iter().map(|link| &link.run_id));
 
+    // Before rows of steps, and not beside them: whoever inserts a run's report finds its steps here. Either the report
+    // comes before this is done, and the rows that follow see it, or who brings it sees this and writes them again. (A
+    // run's report changes the pipeline of its steps, but nothing of what they add to runs.)
+    derive(connection, "write what steps add to runs", &sql::run_steps(), 2, &with_facts).await?;
     let run_rows = async {
-        // A run's report changes the pipeline of its steps, but nothing of what they add to runs.
-        derive(connection, "write what steps add to runs", &sql::run_steps(), 2, &with_facts).await?;
         let began = Instant::now();
         derive(connection, "write rows of runs", sql::RUNS, 2, &runs).await?;
         if began.elapsed() < LONG { Ok(Vec::new()) } else { runs_of_many_steps(connection, &runs).await }
@@ -54,8 +56,7 @@ pub(super) async fn recompute(connection: &Connection, touched: &Touched) -> Res
     let rows_of_steps = sql::steps();
     let (heavy_runs, ()) =
         tokio::try_join!(run_rows, derive(connection, "write rows of steps", &rows_of_steps, 3, &steps))?;
-    let heavy_steps = links.into_iter().filter(|link| link.decisions >= Heavy::FROM).map(|link| link.step_id);
-    Ok(Heavy { steps: heavy_steps.collect(), runs: heavy_runs.into_iter().collect() })
+    Ok(Heavy { steps: heavy_steps(&links), runs: heavy_runs.into_iter().collect() })
 }
 
 /// Recomputes the totals of the groups that have new decisions.
@@ -75,6 +76,20 @@ async fn totals(connection: &Connection, touched: &Touched) -> Result<(), Fault>
         }
     }
     Ok(())
+}
+
+/// Steps with very many decisions in one group, or links to very many runs.
+fn heavy_steps(links: &[Link]) -> BTreeSet<String> {
+    let mut runs: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut heavy = BTreeSet::new();
+    for link in links {
+        let runs = runs.entry(&link.step_id).or_default();
+        *runs += 1;
+        if link.decisions >= Heavy::FROM || *runs == Heavy::FROM {
+            heavy.insert(link.step_id.clone());
+        }
+    }
+    heavy
 }
 
 /// What a query that binds keys finds for all of these.

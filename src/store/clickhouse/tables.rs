@@ -72,7 +72,7 @@ impl MetricsStore for ClickHouseTables {
             return Ok(());
         }
         self.connection.make_ready().await?;
-        Ok(migrations::check(&self.connection).await?)
+        Ok(migrations::check(&self.connection, self.fsync).await?)
     }
 
     async fn insert_facts(&self, records: &[Arc<Record>]) -> Result<(), StoreError> {
