@@ -246,6 +246,18 @@ fn wrong_starts() {
 }
 
 #[test]
+fn a_directory_whose_name_is_not_utf8_is_refused_and_not_respelled() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = tempfile::tempdir().unwrap();
+    for command in ["run", "demo"] {
+        let odd = std::ffi::OsStr::from_bytes(b"y\xff");
+        let output = worker(dir.path(), &[command, "--data"]).arg(odd).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_result_that_cannot_be_written_is_a_failure() {
     let dir = tempfile::tempdir().unwrap();
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();

@@ -18,7 +18,7 @@ use xray_processor_worker::object::{Object, Record};
 use xray_processor_worker::pipeline::{Limits, Message, Origin, Stores, Tally};
 use xray_processor_worker::queue::memory::MemoryQueue;
 use xray_processor_worker::store::{
-    Created, Existing, Heavy, MetricsStore, RawStore, Replaced, RowCounts, StoreError, Tag, Touched,
+    Class, Created, Existing, Heavy, MetricsStore, RawStore, Replaced, RowCounts, StoreError, Tag, Touched,
 };
 use xray_processor_worker::worker::{self, Context, Settings, Stop};
 
@@ -54,6 +54,8 @@ impl RawStore for Objects {
 struct Tables {
     /// When a recompute of the heavy step began, and ended.
     heavy: Mutex<Vec<(Instant, Instant)>>,
+    /// Until then every recompute of it fails.
+    away_until: Mutex<Option<Instant>>,
 }
 
 #[async_trait]
@@ -72,6 +74,9 @@ impl MetricsStore for Tables {
             return Ok(Heavy::default());
         }
         let began = Instant::now();
+        if self.away_until.lock().unwrap().is_some_and(|until| began < until) {
+            return Err(StoreError::new("database", Class::Transient, "away for a test"));
+        }
         sleep(LONG).await;
         self.heavy.lock().unwrap().push((began, Instant::now()));
         Ok(Heavy { steps: ["heavy".to_owned()].into(), ..Heavy::default() })
@@ -130,15 +135,24 @@ async fn a_heavy_step_takes_a_quarter_of_the_time_and_holds_up_nobody() {
         sleep(Duration::from_millis(100)).await;
     }
     let minute = began.elapsed();
+    assert!(slowest_light.load(Relaxed) <= 3 * LONG.as_millis() as u64, "only until it was known: {slowest_light:?}");
+    assert!(slowest_heavy.load(Relaxed) <= 6 * LONG.as_millis() as u64, "a rest and two recomputes: {slowest_heavy:?}");
     let heavy = tables.heavy.lock().unwrap().clone();
     let busy: Duration = heavy.iter().map(|(began, ended)| *ended - *began).sum();
     // The first few may have been on their way before anybody knew.
     assert!(busy <= minute / 4 + 3 * LONG, "{busy:?} of {minute:?}");
     assert!(heavy.len() > 10, "it is kept up to date: {heavy:?}");
 
+    // An hour's outage is no work, and not rested from.
+    let back = Instant::now() + Duration::from_secs(3600);
+    *tables.away_until.lock().unwrap() = Some(back);
+    for n in [1000, 1001] {
+        let mut wait = queue.offer(decision(n, "heavy")).unwrap();
+        wait.settled().await.unwrap();
+    }
+    assert!(back.elapsed() < Duration::from_secs(60), "{:?} after it was back", back.elapsed());
+
     stop.drain.cancel();
     futures_util::future::join_all(waits).await.into_iter().for_each(|wait| wait.unwrap());
     assert!(working.await.unwrap().is_ok());
-    assert!(slowest_light.load(Relaxed) <= 3 * LONG.as_millis() as u64, "only until it was known: {slowest_light:?}");
-    assert!(slowest_heavy.load(Relaxed) <= 6 * LONG.as_millis() as u64, "a rest and two recomputes: {slowest_heavy:?}");
 }

@@ -49,6 +49,8 @@ struct Faults {
     gates: BTreeMap<&'static str, Semaphore>,
     /// Refuses for good whatever names this id.
     poison: Option<&'static str>,
+    /// Refuses larger objects for good.
+    max_object: usize,
     /// Panics in this operation.
     bug: Option<&'static str>,
     log: Mutex<Vec<&'static str>>,
@@ -61,6 +63,7 @@ impl Faults {
             calls: AtomicU64::new(0),
             gates: BTreeMap::new(),
             poison: None,
+            max_object: usize::MAX,
             bug: None,
             log: Mutex::default(),
         }
@@ -113,7 +116,14 @@ impl<S: RawStore> RawStore for FaultyRaw<S> {
         self.0.prepare().await
     }
     async fn create(&self, objects: &[Arc<Object>]) -> Vec<Result<Created, StoreError>> {
-        self.call("create", objects.len(), self.0.create(objects)).await
+        let small: Vec<_> = objects.iter().filter(|object| object.body.len() <= self.1.max_object).cloned().collect();
+        let mut answers = self.call("create", small.len(), self.0.create(&small)).await.into_iter();
+        let refused = || StoreError::new("objects", Class::Item, "too large");
+        let answer = |object: &Arc<Object>| match object.body.len() <= self.1.max_object {
+            true => answers.next().unwrap_or_else(|| Err(refused())),
+            false => Err(refused()),
+        };
+        objects.iter().map(answer).collect()
     }
     async fn read(&self, keys: &[String]) -> Vec<Result<Option<Existing>, StoreError>> {
         self.call("read", keys.len(), self.0.read(keys)).await
@@ -304,6 +314,25 @@ async fn what_a_store_refuses_does_not_hold_up_its_neighbours() {
     let state = read_embedded(dir.path());
     assert_eq!((state.runs.len(), state.dead_letters.len()), (45, 5));
     assert!(state.dead_letters.values().all(|letter| letter.code == "store_refused"));
+}
+
+/// Then its dead letter, which holds it, is too large as well: the beginning is kept, with the length and the digest of all.
+#[tokio::test]
+async fn an_event_larger_than_the_store_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults { max_object: 100_000, ..Faults::none() });
+    let rig = Rig::start(dir.path(), &faults, FOREVER);
+    let large = run("large", "running").replace('}', &format!(r#","input":"{}"}}"#, "x".repeat(200_000)));
+    let mut waits = [large.clone(), run("small", "running")].map(|body| rig.queue.offer(message(body)).unwrap());
+    assert_eq!(waits[0].settled().await.unwrap().rejected.len(), 1);
+    assert_eq!(waits[1].settled().await.unwrap().stored, 1);
+    rig.end().await;
+    let state = read_embedded(dir.path());
+    assert_eq!((state.runs.len(), state.dead_letters.len()), (1, 1));
+    let letter = state.dead_letters.values().next().unwrap();
+    assert!(
+        letter.code == "store_refused" && letter.body.len() < large.len() && large.as_bytes().starts_with(&letter.body)
+    );
 }
 
 /// An array of tiny events takes far more memory than its body, and counts so much.

@@ -1,6 +1,6 @@
 //! `demo`: the whole job on made-up pipelines, and what came out, for a person to look at.
 
-use super::run::{GIVE_UP_AFTER, flag};
+use super::run::{GIVE_UP_AFTER, flag, utf8_path};
 use super::summary::{Summary, grouped};
 use crate::app::{self, Report};
 use crate::config::{Config, Flag};
@@ -23,7 +23,7 @@ const LETTERS_SHOWN: usize = 15;
 #[derive(Args, Debug, Clone)]
 pub struct DemoArgs {
     /// Where the objects and tables go; kept, so that you can look at them
-    #[arg(long, value_name = "DIR", default_value = "xray-demo")]
+    #[arg(long, value_name = "DIR", value_parser = utf8_path, default_value = "xray-demo")]
     data: PathBuf,
 
     /// How many runs to make up; one is about 70 events

@@ -22,7 +22,7 @@ pub struct RunArgs {
     embedded: bool,
 
     /// The directory of the embedded mode; implies --embedded
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = utf8_path)]
     data: Option<PathBuf>,
 
     /// Work off this file (- for standard input), NDJSON or one body, and end when all of it is durable
@@ -97,6 +97,11 @@ pub async fn main(args: &RunArgs, config: &Config) -> Result<Exit, Failure> {
 /// A setting that was given as a flag.
 pub(super) fn flag(path: &'static str, flag: &'static str, value: &dyn std::fmt::Display) -> Flag {
     Flag { path, flag, value: value.to_string() }
+}
+
+/// A path that can stand in the configuration: one that is not UTF-8 is refused rather than respelled.
+pub(super) fn utf8_path(text: &str) -> Result<PathBuf, std::convert::Infallible> {
+    Ok(text.into())
 }
 
 /// `90`, `90s`, `5m`, `1h`.

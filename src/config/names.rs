@@ -1,7 +1,14 @@
 //! Names that are nearly right.
 
-/// The candidate most like `name`. One with the same last word of the path wins: the key is right, its table is not.
+/// Names that other programs have for what is ours under another one, further off than by its letters.
+const ALIASES: &[(&str, &str)] =
+    &[("MINIO_ROOT_USER", "MINIO_ACCESS_KEY"), ("MINIO_ROOT_PASSWORD", "MINIO_SECRET_KEY")];
+
+/// The candidate that goes by this name elsewhere, else the one most like it. One with the same last word of the path wins: the key is right, its table is not.
 pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if let Some((_, ours)) = ALIASES.iter().find(|(theirs, _)| *theirs == name) {
+        return Some(ours);
+    }
     let last = |path: &str| path.rsplit('.').next().map(str::to_owned);
     let rank = |candidate: &str| (last(candidate) == last(name), strsim::jaro_winkler(name, candidate));
     candidates.into_iter().max_by(|a, b| {
@@ -22,6 +29,7 @@ mod tests {
             ("CLICKHOUSE_USERNAME", "CLICKHOUSE_USER"),
             ("CLICKHOUSE_PASWORD", "CLICKHOUSE_PASSWORD"),
             ("MINIO_BUKET", "MINIO_BUCKET"),
+            ("MINIO_ROOT_USER", "MINIO_ACCESS_KEY"),
             ("AWS_S3_BUCKET_NAME", "AWS_S3_BUCKET"),
             ("XRAY_DATADIR", "XRAY_DATA_DIR"),
         ] {

@@ -32,12 +32,8 @@ fn explain(class: Class, advice: Option<&'static str>, doing: &str, path: &Path,
 
 fn judge(error: &Error) -> (Class, Option<&'static str>) {
     match error.kind() {
-        ErrorKind::StorageFull => {
-            (Class::Us, Some("the disk that holds it is full: free some space; the worker goes on by itself"))
-        }
-        ErrorKind::QuotaExceeded => {
-            (Class::Us, Some("the disk quota is used up: free some space or raise it; the worker goes on by itself"))
-        }
+        ErrorKind::StorageFull => (Class::Us, Some("the disk that holds it is full: free some space")),
+        ErrorKind::QuotaExceeded => (Class::Us, Some("the disk quota is used up: free some space or raise it")),
         ErrorKind::ReadOnlyFilesystem => {
             (Class::Us, Some("the file system is mounted read-only: remount it writable, or choose another directory"))
         }

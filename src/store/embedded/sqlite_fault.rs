@@ -25,9 +25,7 @@ pub(super) fn is_busy(error: &Error) -> bool {
 
 fn judge(error: &Error) -> (Class, Option<&'static str>) {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => {
-            (Class::Us, Some("the disk that holds it is full: free some space; the worker goes on by itself"))
-        }
+        Some(ErrorCode::DiskFull) => (Class::Us, Some("the disk that holds it is full: free some space")),
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => (
             Class::Us,
             Some(
