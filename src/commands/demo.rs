@@ -26,7 +26,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "DIR", value_parser = utf8_path, default_value = "xray-demo")]
     data: PathBuf,
 
-    /// How many runs to make up; one is about 70 events
+    /// How many runs to make up; one is about 80 events
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     runs: u64,
 
@@ -180,7 +180,7 @@ fn render(
     line(format_args!(""));
     if missing.is_empty() {
         line(format_args!(
-            "Nothing is missing: each of {} runs, {} steps, {} decisions is one object and one row, each of {} dead letters too.",
+            "Nothing is missing: of {} runs, {} steps and {} decisions there are as many objects and rows, and {} dead letters.",
             grouped(generated.runs),
             grouped(generated.steps),
             grouped(generated.decisions),

@@ -6,9 +6,10 @@ use crate::dead_letter::DeadLetter;
 use crate::event::Kind;
 use crate::numbers::Version;
 use crate::object::Record;
-use crate::store::{Heavy, MetricsStore, RowCounts, StoreError, Touched};
+use crate::store::{Class, Heavy, MetricsStore, RowCounts, StoreError, Touched};
 use async_trait::async_trait;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,6 +28,9 @@ pub struct SqliteMetrics {
 struct Database {
     durable: bool,
     connection: Connection,
+    path: Arc<Path>,
+    /// Which file it is, whatever stands under its name by now.
+    file: Option<(u64, u64)>,
 }
 
 /// What a transaction has to wait for.
@@ -45,8 +49,9 @@ impl SqliteMetrics {
     /// Refuses a file that is no SQLite database or that of another program, and a schema newer than this program.
     pub fn open(dir: &Path, durable: bool) -> Result<Self, StoreError> {
         let dir = directory::create_root(dir, durable)?;
-        let database = Database { durable, connection: open::writer(&dir, durable)? };
-        Ok(SqliteMetrics { path: dir.join(open::FILE).into(), database: Turns::new(database) })
+        let (connection, path) = (open::writer(&dir, durable)?, Arc::from(dir.join(open::FILE)));
+        let database = Database { durable, connection, file: file_at(&path), path: Arc::clone(&path) };
+        Ok(SqliteMetrics { path, database: Turns::new(database) })
     }
 
     /// One transaction, on a thread that may block. `doing` is for the error message.
@@ -56,12 +61,28 @@ impl SqliteMetrics {
         wait: Wait,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let outcome = self.database.blocking(NAME, move |database| database.write(wait, work)).await?;
+        let done = self.database.blocking(NAME, move |database| (database.write(wait, work), database.is_in_place()));
+        let (outcome, in_place) = done.await?;
+        if !in_place {
+            let path = self.path.display();
+            let message =
+                format!("cannot {doing} {path}: it was removed or replaced: put it back, or restart the worker");
+            return Err(StoreError::new(NAME, Class::Us, message));
+        }
         outcome.map_err(|error| sqlite_fault::fault(doing, &self.path, &error))
     }
 }
 
+fn file_at(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).map(|file| (file.dev(), file.ino())).ok()
+}
+
 impl Database {
+    /// Whether what was written can be found: the file may have been unlinked, and is then gone with this process.
+    fn is_in_place(&self) -> bool {
+        file_at(&self.path) == self.file
+    }
+
     fn write<T>(
         &mut self,
         wait: Wait,

@@ -86,3 +86,17 @@ async fn a_missing_table_is_ours_to_repair() {
     assert_eq!(error.class, Class::Us, "{}", error.chain());
     assert!(error.to_string().contains("missing"), "{error}");
 }
+
+/// What goes into a file that nobody can find any more is not stored.
+#[tokio::test]
+async fn a_file_that_is_removed_while_it_is_in_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteMetrics::open(dir.path(), false).unwrap();
+    store.recompute(&Touched::default()).await.unwrap();
+    let (path, away) = (dir.path().join("xray.db"), dir.path().join("away"));
+    std::fs::rename(&path, &away).unwrap();
+    let error = store.recompute(&Touched::default()).await.unwrap_err();
+    assert!(error.class == Class::Us && error.chain().contains("removed or replaced"), "{}", error.chain());
+    std::fs::rename(&away, &path).unwrap();
+    store.recompute(&Touched::default()).await.unwrap();
+}
