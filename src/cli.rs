@@ -96,7 +96,10 @@ fn load(file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Loaded, Failure> {
 
 fn load_over(presets: Vec<Flag>, file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Loaded, Failure> {
     let sources = Sources { presets, file, flags, ..Sources::of_process() };
-    config::load(&sources).map_err(|problems| Failure::usage(problems.to_string()))
+    config::load(&sources).map_err(|problems| {
+        config::warnings(&sources).iter().for_each(|warning| eprintln!("warning: {warning}"));
+        Failure::usage(problems.to_string())
+    })
 }
 
 fn start_logs(Loaded { config: Config { log, .. }, warnings, .. }: &Loaded) -> Result<(), Failure> {

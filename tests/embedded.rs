@@ -225,11 +225,13 @@ fn wrong_starts() {
     let wrong = worker(dir.path(), &["run", "--data", "d"])
         .env("BATCH_SIZE", "many")
         .env("HTTP_ADDR", "nowhere")
+        .env("MINIO_ROOT_USER", "x")
         .output()
         .unwrap();
     let stderr = String::from_utf8(wrong.stderr).unwrap();
     assert_eq!(wrong.status.code(), Some(2));
     assert!(stderr.contains("BATCH_SIZE") && stderr.contains("HTTP_ADDR"), "all problems at once: {stderr}");
+    assert!(stderr.contains("warning: MINIO_ROOT_USER") && stderr.contains("MINIO_ACCESS_KEY"), "{stderr}");
     let other = worker(dir.path(), &run("d")).env("QUEUE_TYPE", "kafka").output().unwrap();
     assert_eq!(other.status.code(), Some(2));
     let missing = worker(dir.path(), &["run", "--data", "d"]).env("QUEUE_TYPE", "sqs").output().unwrap();

@@ -135,6 +135,12 @@ fn reasons_name_the_field_and_what_was_found() {
 }
 
 #[test]
+fn an_empty_id_in_metadata_is_absent_in_either_spelling() {
+    let event = one(&DECISION.replacen('{', r#"{"metadata":{"pipelineId":"","pipeline_id":"x"},"#, 1));
+    assert!(matches!(event.fact, Fact::Decision(decision) if decision.pipeline_id == "x"), "empty is absent");
+}
+
+#[test]
 fn what_is_there_twice_is_ambiguous_only_where_it_counts() {
     for body in [
         DECISION.replacen('{', r#"{"run_id":"other","#, 1),

@@ -78,6 +78,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     problems.none_or(Loaded { config, resolved, warnings: environment.warnings() })
 }
 
+/// The warnings alone, for where the configuration has problems too: one may explain the other.
+pub fn warnings(sources: &Sources) -> Vec<String> {
+    Environment::new(&sources.env).warnings()
+}
+
 fn file_layer(sources: &Sources, environment: &Environment<'_>, problems: &mut Problems) -> Option<Layer> {
     if let Some(path) = &sources.file {
         file::named(path, CONFIG_FLAG, problems)

@@ -21,7 +21,7 @@ mod sources;
 mod tests;
 mod value;
 
-pub use load::{Loaded, Resolved, load};
+pub use load::{Loaded, Resolved, load, warnings};
 pub use problems::Problems;
 pub use reference::reference_markdown;
 pub use render::{render_json, render_text};

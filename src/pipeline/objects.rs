@@ -163,12 +163,14 @@ impl Objects {
         let refused = letters.iter().zip(results).filter(|(_, result)| result.is_err());
         // What is wrong with it is what was wrong with the event: its size, as a rule. The beginning is kept.
         let cut: Vec<_> = refused.map(|(letter, _)| Arc::new(letter.cut(KEPT_OF_REFUSED).object())).collect();
-        self.raw_attempts
-            .insist(|| async {
-                let results = self.raw.create(&cut).await;
-                results.into_iter().try_for_each(|result| result.map(|_| ()))
-            })
-            .await?;
+        if !cut.is_empty() {
+            self.raw_attempts
+                .insist(|| async {
+                    let results = self.raw.create(&cut).await;
+                    results.into_iter().try_for_each(|result| result.map(|_| ()))
+                })
+                .await?;
+        }
         self.table_attempts.insist(|| self.table.insert_dead_letters(letters)).await?;
         for letter in letters {
             self.tally.dead_letter(letter.code());

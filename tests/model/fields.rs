@@ -178,6 +178,7 @@ fn metadata_and_config_are_free_form() {
     for ignored in [r#"{"pipelineId":7}"#, r#"{"pipelineId":""}"#, r#"{"pipelineId":"a","pipeline_id":"b"}"#, "[]"] {
         assert_eq!(pipeline(ignored), "");
     }
+    assert_eq!(pipeline(r#"{"pipelineId":"","pipeline_id":"p"}"#), "p", "empty is absent");
     assert_eq!(pipeline(r#"{"pipelineId":"p"},"pipelineId":"own""#), "own");
 }
 
