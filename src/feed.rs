@@ -1,15 +1,13 @@
 //! Works an input off through the memory queue: a file, standard input, generated events.
 
-use crate::digest::Sha256;
 use crate::exit::Failure;
 use crate::generate;
-use crate::ndjson::{Line, Lines};
+use crate::ndjson::{Excess, Line, Lines};
 use crate::pipeline::{Cut, Message, Origin};
 use crate::queue::memory::{MemoryQueue, Refused};
 use bytes::Bytes;
 use chrono::Utc;
 use serde::de::IgnoredAny;
-use sha2::Digest;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -170,16 +168,14 @@ impl Feeder<'_> {
         mut head: Vec<u8>,
         mut reader: impl AsyncRead + Unpin,
     ) -> Result<(), FeedError> {
-        let (mut hash, mut full_bytes) = (sha2::Sha256::new_with_prefix(&head), head.len() as u64);
+        let mut excess = Excess::after(&head);
         head.truncate(self.max_event_bytes);
         let mut chunk = Vec::new();
         while self.read_some(&mut reader, &mut chunk).await.map_err(|error| FeedError::Read(name.clone(), error))? > 0 {
-            hash.update(&chunk);
-            full_bytes += chunk.len() as u64;
+            excess.add(&chunk);
             chunk.clear();
         }
-        let cut = Cut { full_bytes, sha256: Sha256(hash.finalize().into()) };
-        self.message(Origin { name, position: None }, Bytes::from(head), Some(cut)).await
+        self.message(Origin { name, position: None }, Bytes::from(head), Some(excess.cut())).await
     }
 
     async fn read_some(&self, reader: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> io::Result<usize> {
@@ -243,6 +239,7 @@ fn json(text: &[u8]) -> Json {
 mod tests {
     use super::*;
     use crate::budget::Room;
+    use crate::digest::Sha256;
     use crate::queue::QueueBackend;
     use std::time::Duration;
 

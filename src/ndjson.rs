@@ -20,11 +20,29 @@ pub struct Lines {
     carriage_return: bool,
 }
 
-/// What is known of all of a line that is too long to be kept.
+/// What is known of all of something that is too long to be kept.
 #[derive(Debug)]
-struct Excess {
+pub(crate) struct Excess {
     bytes: u64,
     hash: sha2::Sha256,
+}
+
+impl Excess {
+    /// Of what begins like this.
+    pub(crate) fn after(beginning: &[u8]) -> Self {
+        Excess { bytes: beginning.len() as u64, hash: sha2::Sha256::new_with_prefix(beginning) }
+    }
+
+    /// And goes on like this.
+    pub(crate) fn add(&mut self, more: &[u8]) {
+        self.bytes += more.len() as u64;
+        self.hash.update(more);
+    }
+
+    /// It has ended.
+    pub(crate) fn cut(self) -> Cut {
+        Cut { full_bytes: self.bytes, sha256: Sha256(self.hash.finalize().into()) }
+    }
 }
 
 /// A line without its end.
@@ -82,13 +100,11 @@ impl Lines {
         if self.excess.is_none() {
             self.kept.extend_from_slice(fits);
             if !over.is_empty() {
-                let hash = sha2::Sha256::new_with_prefix(&self.kept);
-                self.excess = Some(Excess { bytes: self.kept.len() as u64, hash });
+                self.excess = Some(Excess::after(&self.kept));
             }
         }
         if let Some(excess) = &mut self.excess {
-            excess.bytes += over.len() as u64;
-            excess.hash.update(over);
+            excess.add(over);
         }
     }
 
@@ -97,10 +113,7 @@ impl Lines {
         self.number += 1;
         self.carriage_return = false;
         let body = std::mem::take(&mut self.kept);
-        let cut = self
-            .excess
-            .take()
-            .map(|Excess { bytes, hash }| Cut { full_bytes: bytes, sha256: Sha256(hash.finalize().into()) });
+        let cut = self.excess.take().map(Excess::cut);
         let blank = cut.is_none() && body.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'));
         // A boxed slice, so that the line takes as many bytes as it is long.
         (!blank).then(|| Line { number, body: Bytes::from(body.into_boxed_slice()), cut })

@@ -3,19 +3,22 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod support;
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use prometheus_client::registry::Registry;
+use support::events::message;
 use tokio::time::{Instant, sleep};
 use xray_processor_worker::budget::Budget;
 use xray_processor_worker::dead_letter::DeadLetter;
 use xray_processor_worker::health::Health;
 use xray_processor_worker::metrics::Metrics;
 use xray_processor_worker::object::{Object, Record};
-use xray_processor_worker::pipeline::{Limits, Message, Origin, Stores, Tally};
+use xray_processor_worker::pipeline::{Limits, Message, Stores, Tally};
 use xray_processor_worker::queue::memory::MemoryQueue;
 use xray_processor_worker::store::{
     Class, Created, Existing, Heavy, MetricsStore, RawStore, Replaced, RowCounts, StoreError, Tag, Touched,
@@ -96,8 +99,7 @@ fn decision(id: u64, step: &str) -> Message {
     let body = format!(
         r#"{{"id":"{id}","stepId":"{step}","runId":"r","outcome":"kept","itemId":"i","timestamp":"2026-01-31T12:00:00Z"}}"#
     );
-    let origin = Origin { name: "test".into(), position: None };
-    Message { body: body.into(), cut: None, hint: None, origin, deliveries: 1, enqueued_at: None }
+    message(body)
 }
 
 #[tokio::test(start_paused = true)]

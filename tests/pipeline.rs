@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use proptest::prelude::*;
+use support::events::{message, run};
 use support::model::{Input, diff, expected};
 use support::state::read_embedded;
 use tokio::sync::Semaphore;
@@ -23,7 +24,7 @@ use xray_processor_worker::generate::{Lines, Plan};
 use xray_processor_worker::health::Health;
 use xray_processor_worker::metrics::Metrics;
 use xray_processor_worker::object::{Object, Record};
-use xray_processor_worker::pipeline::{Broken, Limits, Message, Origin, Stores, Tally};
+use xray_processor_worker::pipeline::{Broken, Limits, Stores, Tally};
 use xray_processor_worker::queue::memory::MemoryQueue;
 use xray_processor_worker::store::{
     Class, Created, Existing, Heavy, MetricsStore, RawStore, Replaced, RowCounts, StoreError, Tag, Touched, embedded,
@@ -229,15 +230,6 @@ impl Rig {
         self.worker.await.unwrap().unwrap();
         assert_eq!(self.budget.held(), (0, 0), "everything was settled one way or the other");
     }
-}
-
-fn message(body: impl Into<Bytes>) -> Message {
-    let origin = Origin { name: "test".into(), position: None };
-    Message { body: body.into(), cut: None, hint: None, origin, deliveries: 1, enqueued_at: None }
-}
-
-fn run(id: &str, status: &str) -> String {
-    format!(r#"{{"id":"{id}","pipelineId":"p","status":"{status}","startedAt":1772319600000}}"#)
 }
 
 const FOREVER: Duration = Duration::from_secs(60);

@@ -15,7 +15,7 @@ use support::worker::{Server, ran};
 const NDJSON: &str = "application/x-ndjson";
 
 fn run(id: &str) -> String {
-    format!(r#"{{"id":"{id}","pipelineId":"p","status":"running","startedAt":1772319600000}}"#)
+    support::events::run(id, "running")
 }
 
 async fn post(server: &Server, query: &str, content_type: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {

@@ -115,7 +115,7 @@ async fn a_server_that_hangs_and_dies() {
     settings.timeout = Duration::from_secs(2);
     let tables = ClickHouseTables::new(&settings).unwrap();
     tables.prepare().await.unwrap();
-    let records = records(&[run("a", "running")]);
+    let records = records(&[run("a", "running").into()]);
     tables.insert_facts(&records).await.unwrap();
 
     server.freeze();
@@ -139,7 +139,7 @@ async fn a_server_that_hangs_and_dies() {
 async fn tables_that_change_under_us() {
     let database = Database::fresh();
     let tables = database.tables().await;
-    let good = records(&[run("a", "running")]);
+    let good = records(&[run("a", "running").into()]);
     handle(&tables, &good).await;
 
     database.query("RENAME TABLE {db}.run_reports TO {db}.away");
@@ -154,7 +154,7 @@ async fn tables_that_change_under_us() {
     handle(&tables, &good).await;
 
     database.query("ALTER TABLE {db}.run_reports ADD CONSTRAINT no_b CHECK run_id != 'b'");
-    let bad = records(&[run("b", "running")]);
+    let bad = records(&[run("b", "running").into()]);
     assert_says(&tables.insert_facts(&bad).await.unwrap_err(), Class::Item, &["constraint"]);
     handle(&tables, &good).await;
 }

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use xray_processor_worker::budget::Budget;
 use xray_processor_worker::health::Health;
 use xray_processor_worker::metrics::Metrics;
-use xray_processor_worker::pipeline::{Broken, Limits, Message, Origin, Stores};
+use xray_processor_worker::pipeline::{Broken, Limits, Stores};
 use xray_processor_worker::queue::memory::MemoryQueue;
 use xray_processor_worker::store::{MetricsStore, RawStore};
 use xray_processor_worker::worker::{self, Context, Settings, Stop};
 
+use crate::support::events::message;
 use crate::turns::{Fate, InTurn, Turns};
 
 /// Opens the pair of stores once more, as another process would.
@@ -49,7 +49,7 @@ pub async fn handle(bodies: &[String], schedule: &Schedule, open: Open<'_>) {
             let mut waits = Vec::new();
             for body in bodies {
                 drop(turns.next().await);
-                waits.push(queue.offer(message(body.into())).unwrap());
+                waits.push(queue.offer(message(body)).unwrap());
             }
             for mut wait in waits {
                 wait.settled().await.unwrap();
@@ -92,9 +92,4 @@ fn start_worker(queue: MemoryQueue, stores: Stores) -> JoinHandle<Result<(), Bro
         limits: Limits { max_event_bytes: 1 << 20 },
     };
     tokio::spawn(async move { worker::run(&queue, &context, settings, &Stop::default()).await })
-}
-
-fn message(body: Bytes) -> Message {
-    let origin = Origin { name: "test".into(), position: None };
-    Message { body, cut: None, hint: None, origin, deliveries: 1, enqueued_at: None }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use xray_processor_worker::event::{Part, decode};
 use xray_processor_worker::object::Record;
+use xray_processor_worker::pipeline::{Message, Origin};
 use xray_processor_worker::store::{MetricsStore, Touched};
 
 /// The events in these bodies.
@@ -21,8 +22,14 @@ pub fn records(bodies: &[Bytes]) -> Vec<Arc<Record>> {
 }
 
 /// A run report.
-pub fn run(id: &str, status: &str) -> Bytes {
-    format!(r#"{{"id":"{id}","pipelineId":"p","status":"{status}","startedAt":1772319600000}}"#).into()
+pub fn run(id: &str, status: &str) -> String {
+    format!(r#"{{"id":"{id}","pipelineId":"p","status":"{status}","startedAt":1772319600000}}"#)
+}
+
+/// A message with this body, as a queue delivers it.
+pub fn message(body: impl Into<Bytes>) -> Message {
+    let origin = Origin { name: "test".into(), position: None };
+    Message { body: body.into(), cut: None, hint: None, origin, deliveries: 1, enqueued_at: None }
 }
 
 /// Makes these events durable, as the pipeline does.

@@ -4,7 +4,7 @@ use super::fault::Fault;
 use super::tls;
 use crate::config;
 use clickhouse::query::Query;
-use clickhouse::{Client, Compression, Row, RowOwned, RowRead, RowWrite};
+use clickhouse::{Client, Compression, RowOwned, RowRead, RowWrite};
 use secrecy::ExposeSecret;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -63,11 +63,6 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-#[derive(Row, serde::Deserialize)]
-struct Name {
-    name: String,
-}
-
 impl Connection {
     /// To the server that the configuration names. Speaks to nobody yet.
     pub(super) fn new(config: &config::ClickHouse) -> Result<Self, Fault> {
@@ -106,10 +101,11 @@ impl Connection {
         let doing = "read the settings of the server";
         let names: Vec<&str> = SETTINGS.iter().map(|(name, _)| *name).collect();
         let sql = "SELECT name FROM system.settings WHERE name IN ?";
-        let known: Vec<Name> = self.done(doing, self.client.query(sql).bind(names).fetch_all()).await?;
+        let known: Vec<String> = self.done(doing, self.client.query(sql).bind(names).fetch_all()).await?;
         let ready = SETTINGS
             .iter()
-            .filter(|(name, _)| *name == "wait_end_of_query" || known.iter().any(|k| k.name == *name))
+            // That one is of the HTTP interface, and older servers do not list it among the others.
+            .filter(|(name, _)| *name == "wait_end_of_query" || known.iter().any(|known| known == name))
             .fold(self.client.clone().with_database(&self.database), |client, (name, value)| {
                 client.with_setting(*name, *value)
             });
@@ -124,9 +120,14 @@ impl Connection {
         }
     }
 
+    /// For our database.
+    fn ours(&self) -> &Client {
+        self.ready.get().unwrap_or(&self.client)
+    }
+
     /// A query in our database.
     pub(super) fn query(&self, sql: &str) -> Query {
-        self.ready.get().unwrap_or(&self.client).query(sql)
+        self.ours().query(sql)
     }
 
     /// A query outside our database.
@@ -152,10 +153,9 @@ impl Connection {
         if rows.is_empty() {
             return Ok(());
         }
-        let client = self.ready.get().unwrap_or(&self.client);
         let doing = format!("insert into {table}");
         self.done(&doing, async {
-            let mut insert = client.insert::<T>(table).await?;
+            let mut insert = self.ours().insert::<T>(table).await?;
             for row in rows {
                 insert.write(row).await?;
             }

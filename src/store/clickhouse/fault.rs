@@ -4,9 +4,9 @@
 //! text of the answer, `Code: 60. DB::Exception: …`, with an HTTP status that says less.
 
 use super::NAME;
+use crate::store::error::{causes, chain};
 use crate::store::{Class, StoreError};
 use clickhouse::error::Error;
-use std::error::Error as _;
 use std::time::Duration;
 
 /// A failed request.
@@ -81,16 +81,7 @@ impl Fault {
     }
 
     fn because(self, error: &Error) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let part = error.to_string();
-            if !text.contains(&part) {
-                text = format!("{text}: {part}");
-            }
-            cause = error.source();
-        }
-        self.because_of(&text)
+        self.because_of(&chain(error))
     }
 
     fn because_of(self, text: &str) -> Self {
@@ -110,12 +101,7 @@ fn code(answer: &str) -> Option<u32> {
 
 /// Why there was no answer at all.
 fn no_answer(error: &Error) -> &'static str {
-    let mut causes = Vec::new();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        causes.push(error.to_string());
-        cause = error.source();
-    }
+    let causes: Vec<String> = causes(error).map(ToString::to_string).collect();
     let says = |word: &str| causes.iter().any(|cause| cause.contains(word));
     if says("UnknownIssuer") {
         "has a certificate of an authority that is not known here: name its CA in CLICKHOUSE_CA_FILE"

@@ -15,15 +15,6 @@ const MIGRATIONS: &[(&str, &str)] = &[("0001_tables", include_str!("../../../sch
 
 const RECORD: &str = include_str!("../../../schema/clickhouse/0000_migrations.sql");
 
-/// What [`migrate`] did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Migrated {
-    /// The schema found, 0 for none.
-    pub(super) from: usize,
-    /// The schema now.
-    pub(super) to: usize,
-}
-
 #[derive(Row, Deserialize)]
 struct Column {
     table: String,
@@ -41,8 +32,8 @@ struct Table {
 }
 
 /// Brings database and tables up to the schema this program knows. Nothing is written where a table of one of our names
-/// is not ours, or the schema is newer.
-pub(super) async fn migrate(connection: &Connection, fsync: Option<bool>) -> Result<Migrated, Fault> {
+/// is not ours, or the schema is newer. Answers with the schema found, 0 for none, and the schema now.
+pub(super) async fn migrate(connection: &Connection, fsync: Option<bool>) -> Result<(usize, usize), Fault> {
     create_database(connection).await?;
     let tables = tables(connection).await?;
     let from = applied(connection, &tables).await?;
@@ -63,7 +54,7 @@ pub(super) async fn migrate(connection: &Connection, fsync: Option<bool>) -> Res
     }
     connection.forget_columns().await;
     check(connection, fsync).await?;
-    Ok(Migrated { from, to: MIGRATIONS.len() })
+    Ok((from, MIGRATIONS.len()))
 }
 
 /// Refuses tables that this program does not know how to work with, or that are less durable than was asked for. Changes

@@ -51,7 +51,10 @@ pub(super) async fn recompute(connection: &Connection, touched: &Touched) -> Res
     let run_rows = async {
         let began = Instant::now();
         derive(connection, "write rows of runs", sql::RUNS, 2, &runs).await?;
-        if began.elapsed() < LONG { Ok(Vec::new()) } else { runs_of_many_steps(connection, &runs).await }
+        if began.elapsed() < LONG {
+            return Ok(Vec::new());
+        }
+        found(connection, "count the steps of runs", &sql::runs_of_many_steps(Heavy::FROM), &runs).await
     };
     let rows_of_steps = sql::steps();
     let (heavy_runs, ()) =
@@ -102,15 +105,6 @@ async fn found<T: RowOwned + RowRead>(
     let mut found = Vec::new();
     for keys in keys.chunks(KEYS_AT_ONCE) {
         found.extend(connection.rows(doing, connection.query(sql).bind(keys)).await?);
-    }
-    Ok(found)
-}
-
-async fn runs_of_many_steps(connection: &Connection, runs: &[&str]) -> Result<Vec<String>, Fault> {
-    let mut found = Vec::new();
-    for runs in runs.chunks(KEYS_AT_ONCE) {
-        let query = connection.query(sql::RUNS_OF_MANY_STEPS).bind(runs).bind(Heavy::FROM);
-        found.extend(connection.rows("count the steps of runs", query).await?);
     }
     Ok(found)
 }

@@ -58,9 +58,10 @@ const RUNS_OF_STEPS: &str = "SELECT run_id FROM step_totals WHERE step_id IN ?";
 /// The same with the steps, and how many decisions the largest of their groups has.
 pub(super) const LINKS_OF_STEPS: &str = "SELECT step_id, run_id, max(kept + eliminated + scored) AS decisions FROM step_totals WHERE step_id IN ? GROUP BY step_id, run_id";
 
-/// Those of these runs that so many steps were ever linked to. Binds runs, the number.
-pub(super) const RUNS_OF_MANY_STEPS: &str =
-    "SELECT run_id FROM run_steps WHERE run_id IN ? GROUP BY run_id HAVING count() >= ?";
+/// Those of these runs that at least so many steps were ever linked to.
+pub(super) fn runs_of_many_steps(steps: u64) -> String {
+    format!("SELECT run_id FROM run_steps WHERE run_id IN ? GROUP BY run_id HAVING count() >= {steps}")
+}
 
 /// The newest report of each step. Binds steps.
 const NEWEST_STEP_REPORTS: &str = "
@@ -86,6 +87,12 @@ const TOTALS_BY_RUN: &str = "
         )
         GROUP BY step_id, run_id";
 
+/// What [`TOTALS_BY_RUN`] come to for each step: columns of a `GROUP BY step_id` over it.
+const TOTALS_OF_STEP: &str = "step_id,
+           sum(kept) AS kept, sum(eliminated) AS eliminated, sum(scored) AS scored,
+           max(max_input) AS max_input, max(max_output) AS max_output,
+           minIf(run_id, has_decisions) AS least_run_id, sum(version) AS decisions_version";
+
 /// The run a step belongs to: its own, else the least of its decisions.
 const RUN_OF_STEP: &str = "if(report.1 = '', least_run_id, report.1)";
 const INPUT: &str = "coalesce(report.7, max_input, kept + eliminated + scored)";
@@ -107,10 +114,7 @@ FROM
 ) AS reports
 LEFT JOIN
 (
-    SELECT step_id,
-           sum(kept) AS kept, sum(eliminated) AS eliminated, sum(scored) AS scored,
-           max(max_input) AS max_input, max(max_output) AS max_output,
-           minIf(run_id, has_decisions) AS least_run_id, sum(version) AS decisions_version,
+    SELECT {TOTALS_OF_STEP},
            groupArray((run_id, pipeline_id)) AS runs, sum(1 + run_version) AS links_version
     FROM
     ({TOTALS_BY_RUN}
@@ -135,10 +139,7 @@ SELECT run_id, step_id, belongs, if(belongs, {INPUT}, 0), if(belongs, {OUTPUT}, 
        1 + decisions_version + report_version
 FROM
 (
-    SELECT step_id,
-           sum(kept) AS kept, sum(eliminated) AS eliminated, sum(scored) AS scored,
-           max(max_input) AS max_input, max(max_output) AS max_output,
-           minIf(run_id, has_decisions) AS least_run_id, sum(version) AS decisions_version,
+    SELECT {TOTALS_OF_STEP},
            groupArray(run_id) AS runs
     FROM
     ({TOTALS_BY_RUN}

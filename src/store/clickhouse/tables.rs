@@ -39,8 +39,7 @@ impl ClickHouseTables {
     /// number of the schema before, 0 for none, and now. Safe when several do so at once, and may be repeated.
     pub async fn migrate(&self) -> Result<(usize, usize), StoreError> {
         self.connection.make_ready().await?;
-        let migrated = migrations::migrate(&self.connection, self.fsync).await?;
-        Ok((migrated.from, migrated.to))
+        Ok(migrations::migrate(&self.connection, self.fsync).await?)
     }
 
     /// After a failure the columns may not be what they were: someone is repairing the tables.

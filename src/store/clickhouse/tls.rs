@@ -1,13 +1,12 @@
 //! The HTTP client: connect timeout, TLS with the certificates of the system and those that were named.
 
 use super::fault::Fault;
+use crate::store::ca_file::CaFile;
 use clickhouse::Client;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use std::path::Path;
 use std::sync::Arc;
@@ -36,26 +35,11 @@ fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, Fault> {
     // Those of the system that cannot be read are not fatal: without any, https fails by saying whom it does not know.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca_file {
-        for certificate in certificates(path)? {
-            roots.add(certificate).map_err(|error| unusable(path, &error.to_string()))?;
-        }
+        let trusted = CaFile::read("CLICKHOUSE_CA_FILE", path).map_err(Fault::us)?;
+        roots.add_parsable_certificates(trusted.certificates);
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = versions.map_err(|error| Fault::us(format!("cannot set up TLS: {error}")))?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let pem = std::fs::read(path).map_err(|error| unusable(path, &error.to_string()))?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match found {
-        Ok(found) if found.is_empty() => Err(unusable(path, "there is no certificate in it")),
-        Ok(found) => Ok(found),
-        Err(error) => Err(unusable(path, &error.to_string())),
-    }
-}
-
-fn unusable(path: &Path, why: &str) -> Fault {
-    Fault::us(format!("cannot use CLICKHOUSE_CA_FILE {}: {why}; it must hold certificates in PEM", path.display()))
 }

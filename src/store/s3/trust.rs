@@ -2,12 +2,9 @@
 
 use super::NAME;
 use crate::config::{self, S3Flavor};
+use crate::store::ca_file::CaFile;
 use crate::store::{Class, StoreError};
 use aws_smithy_http_client::tls::{TlsContext, TrustStore};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use std::fs;
 
 /// The certificates to trust: those of the system, and those of `S3_CA_FILE`.
 #[derive(Debug, Clone)]
@@ -23,11 +20,8 @@ impl Trust {
         let system = (!plain || chain) && !rustls_native_certs::load_native_certs().certs.is_empty();
         let store = TrustStore::empty().with_native_roots(system);
         let Some(file) = &settings.ca_file else { return Ok(Trust(store)) };
-        let unusable =
-            |why: String| StoreError::new(NAME, Class::Us, format!("S3_CA_FILE names {}, which {why}", file.display()));
-        let pem = fs::read(file).map_err(|error| unusable(format!("cannot be read: {error}")))?;
-        check(&pem).map_err(unusable)?;
-        Ok(Trust(store.with_pem_certificate(pem)))
+        let trusted = CaFile::read("S3_CA_FILE", file).map_err(|why| StoreError::new(NAME, Class::Us, why))?;
+        Ok(Trust(store.with_pem_certificate(trusted.pem)))
     }
 
     /// For the SDK.
@@ -37,19 +31,11 @@ impl Trust {
     }
 }
 
-fn check(pem: &[u8]) -> Result<(), String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| format!("is no PEM file: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("holds a certificate that cannot be used: {error}"))?;
-    }
-    if roots.is_empty() { Err("holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)".into()) } else { Ok(()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Config;
+    use std::fs;
 
     #[test]
     fn a_file_without_use_is_one_sentence() {

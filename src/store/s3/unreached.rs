@@ -1,5 +1,6 @@
 //! Why there was no answer, from the errors of sockets, TLS and HTTP.
 
+use crate::store::error::causes;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ConnectorError, SdkError};
 use rustls::{AlertDescription, CertificateError};
@@ -106,14 +107,6 @@ fn by_connector(error: &ConnectorError) -> Unreached {
     } else {
         Unreached::NotHttp
     }
-}
-
-/// An error and its causes, with those that an `io::Error` wraps: its `source` would skip them.
-pub(super) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>() {
-        Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
-        None => error.source(),
-    })
 }
 
 /// What lies at the bottom of an error, in one line. What is above it says only that a request failed.
