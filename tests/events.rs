@@ -173,7 +173,8 @@ fn strangers_are_named() {
         (b"[[]]", Code::UnknownKind, "found an array"),
         (cloud_event, Code::UnknownKind, "CloudEvents"),
         (br#"{"type":"order","data":{}}"#, Code::UnknownKind, "envelope of type \"order\""),
-        (br#"{"type":"run","data":null}"#, Code::UnknownKind, "shape"),
+        (br#"{"type":"run","data":null}"#, Code::UnknownKind, "`data` is missing or null"),
+        (br#"{"type":"decisions"}"#, Code::UnknownKind, "`data` is missing or null"),
         (br#"{"type":"run","data":7}"#, Code::BadField, "`data`"),
     ] {
         let found = rejected(body).rejection;

@@ -163,6 +163,11 @@ fn envelope_kind(members: &Members<'_>) -> Option<Kind> {
     if members.get(Field::Id).is_some() || members.get(Field::Data).is_none() {
         return None;
     }
+    kind_word(members)
+}
+
+/// The kind that its `type` is the word for.
+pub(super) fn kind_word(members: &Members<'_>) -> Option<Kind> {
     members.get(Field::Type).and_then(|raw| Kind::from_word(&string(Field::Type, raw).ok()?))
 }
 

@@ -1,5 +1,6 @@
 //! Sentences for bodies that are no events, naming well-known strangers.
 
+use super::framing::kind_word;
 use super::members::{Field, Members};
 use super::reject::{Code, Rejection};
 use super::values::show;
@@ -51,6 +52,10 @@ pub(super) fn unknown_kind(members: &Members<'_>) -> Rejection {
         members.get(Field::Type).filter(|_| members.get(Field::Data).is_some() && members.get(Field::Id).is_none());
     let reason = match wrapped {
         Some(word) => format!("an envelope of type {}: expected decision(s), step(s) or run(s)", show(word)),
+        None if members.get(Field::Id).is_none() && kind_word(members).is_some() => {
+            "with such a `type` and no `id` it looks like an envelope, but its field `data` is missing or null"
+                .to_owned()
+        }
         None => SHAPES.to_owned(),
     };
     named(members, Rejection::new(Code::UnknownKind, reason))
