@@ -49,7 +49,7 @@ impl DemoArgs {
 
 /// Runs the demo. Fails where something is missing afterwards.
 pub async fn main(args: &DemoArgs, config: &Config) -> Result<Exit, Failure> {
-    let used_before = args.data.exists();
+    let used_before = is_used(&args.data);
     let plan = Plan {
         seed: args.seed,
         runs: args.runs,
@@ -69,6 +69,11 @@ pub async fn main(args: &DemoArgs, config: &Config) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     Err(Failure::failed(format!("something is missing: {}", missing.join("; "))))
+}
+
+/// Whether anything is there that a run before may have left; an empty directory is a fresh one.
+fn is_used(data: &Path) -> bool {
+    std::fs::read_dir(data).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 /// What stands in the directory afterwards, read from the files and tables themselves.
@@ -195,4 +200,17 @@ fn render(
     line(format_args!("objects   {}", data.join("objects").display()));
     line(format_args!("tables    {}   (e.g. sqlite3 {0} 'SELECT * FROM runs')", data.join("xray.db").display()));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_directory_is_a_fresh_one() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!is_used(dir.path()) && !is_used(&dir.path().join("none")));
+        std::fs::write(dir.path().join("xray.db"), "").unwrap();
+        assert!(is_used(dir.path()));
+    }
 }
