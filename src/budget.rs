@@ -79,6 +79,18 @@ impl Budget {
         }
     }
 
+    /// Waits until there is more room than this. Cancel safe; takes nothing.
+    pub async fn more_than(&self, room: Room) {
+        loop {
+            let freed = self.shared.freed.notified();
+            let now = self.shared.room(&self.shared.held());
+            if now.bytes > room.bytes || (now.idle && !room.idle) {
+                return;
+            }
+            freed.await;
+        }
+    }
+
     /// Takes the share of a message, even over the bound: for what has already been received.
     pub fn hold(&self, body_bytes: usize) -> Hold {
         self.shared.take(&mut self.shared.held(), body_bytes, &self.shared)

@@ -50,9 +50,9 @@ impl Health {
         Pulse { watched }
     }
 
-    /// The handle of a store, by the name people see. Its state is unknown, which is not ready, until it is first
-    /// reported; handles of one name report on the same store.
-    pub fn store(&self, name: &'static str) -> Dependency {
+    /// The handle of a store or of the queue, by the name people see. Its state is unknown, which is not ready, until it is first
+    /// reported; handles of one name report on the same.
+    pub fn dependency(&self, name: &'static str) -> Dependency {
         lock(&self.shared.dependencies).entry(name).or_insert_with(Watched::unknown);
         Dependency { name, health: self.clone() }
     }
@@ -67,9 +67,9 @@ impl Health {
         self.shared.draining.load(Ordering::Relaxed)
     }
 
-    /// Whether the last report on this store was good.
-    pub fn is_up(&self, store: &str) -> bool {
-        lock(&self.shared.dependencies).get(store).is_some_and(|watched| watched.status.state == State::Up)
+    /// Whether the last report on this dependency was good.
+    pub fn is_up(&self, name: &str) -> bool {
+        lock(&self.shared.dependencies).get(name).is_some_and(|watched| watched.status.state == State::Up)
     }
 
     /// The running loops that have been silent for longer than [`SILENCE_LIMIT`], and for how long. Healthy is when
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn ready_is_when_all_are_up_and_nothing_drains() {
         let health = Health::default();
-        let (objects, database) = (health.store("objects"), health.store("database"));
+        let (objects, database) = (health.dependency("objects"), health.dependency("database"));
         assert!(objects.up());
         assert!(!health.readiness().ready, "the database is unknown yet");
         assert!(database.up());
@@ -277,11 +277,11 @@ mod tests {
     #[test]
     fn only_a_change_is_news_and_keeps_its_time() {
         let health = Health::default();
-        let database = health.store("database");
+        let database = health.dependency("database");
         assert!(database.down("refused"));
         let since = health.readiness().dependencies["database"].since;
         std::thread::sleep(Duration::from_millis(2));
-        assert!(!health.store("database").down("timed out"));
+        assert!(!health.dependency("database").down("timed out"));
         let status = health.readiness().dependencies["database"].clone();
         assert_eq!((status.since, status.last_error.as_deref()), (since, Some("timed out")));
 
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn only_work_that_succeeds_ends_an_outage_of_work() {
         let health = Health::default();
-        let (probe, work) = (health.store("database"), health.store("database"));
+        let (probe, work) = (health.dependency("database"), health.dependency("database"));
         assert!(work.down("disk full"));
         let since = health.readiness().dependencies["database"].since;
         let (one, other) = (work.failing(), work.failing());

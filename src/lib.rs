@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod budget;
+mod causes;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -13,7 +13,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Probes both stores from time to time, for ever, and reports to `health`. Cancel safe.
 pub async fn run(stores: &Stores, health: &Health) {
-    let (raw, metrics) = (health.store(stores.raw.name()), health.store(stores.metrics.name()));
+    let (raw, metrics) = (health.dependency(stores.raw.name()), health.dependency(stores.metrics.name()));
     loop {
         tokio::join!(
             ask(&raw, stores.raw.name(), stores.raw.probe()),

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use support::events::message;
 use tokio::time::{Instant, sleep};
 use xray_processor_worker::budget::Budget;
+use xray_processor_worker::config::QueueType;
 use xray_processor_worker::dead_letter::DeadLetter;
 use xray_processor_worker::health::Health;
 use xray_processor_worker::metrics::Metrics;
@@ -107,7 +108,8 @@ async fn a_heavy_step_takes_a_quarter_of_the_time_and_holds_up_nobody() {
     let tables = Arc::new(Tables::default());
     let stores = Stores { raw: Arc::new(Objects), metrics: tables.clone() };
     let (budget, health) = (Budget::new(100_000, 1 << 30), Health::default());
-    let metrics = Metrics::register(&mut Registry::default(), "memory", &["objects", "database"], &budget, &health);
+    let metrics =
+        Metrics::register(&mut Registry::default(), QueueType::Memory, &["objects", "database"], &budget, &health);
     let context = Context { stores, budget, metrics, health, tally: Arc::new(Tally::default()) };
     let settings = Settings {
         batch_size: 10,

@@ -19,6 +19,7 @@ use support::model::{Input, diff, expected};
 use support::state::read_embedded;
 use tokio::sync::Semaphore;
 use xray_processor_worker::budget::Budget;
+use xray_processor_worker::config::QueueType;
 use xray_processor_worker::dead_letter::DeadLetter;
 use xray_processor_worker::generate::{Lines, Plan};
 use xray_processor_worker::health::Health;
@@ -209,7 +210,8 @@ impl Rig {
             metrics: Arc::new(FaultyTables(tables, faults.clone())),
         };
         let (budget, health) = (Budget::new(1000, budget_bytes), Health::default());
-        let metrics = Metrics::register(&mut Registry::default(), "memory", &["objects", "database"], &budget, &health);
+        let metrics =
+            Metrics::register(&mut Registry::default(), QueueType::Memory, &["objects", "database"], &budget, &health);
         let context = Context { stores, budget: budget.clone(), metrics, health, tally: Arc::new(Tally::default()) };
         let settings = Settings {
             batch_size: 10,

@@ -3,6 +3,7 @@
 pub mod stores;
 
 use crate::budget::Budget;
+use crate::causes;
 use crate::config::{Config, QueueType};
 use crate::exit::Failure;
 use crate::feed::{FeedError, Feeder, Input};
@@ -13,8 +14,12 @@ use crate::metrics::Metrics;
 use crate::pipeline::{self, Limits, Prepared, Tally};
 use crate::probe;
 use crate::progress;
+#[cfg(feature = "kafka")]
+use crate::queue::kafka::KafkaQueue;
 use crate::queue::memory::MemoryQueue;
-use crate::queue::{self, QueueBackend};
+#[cfg(feature = "rabbitmq")]
+use crate::queue::rabbitmq::RabbitmqQueue;
+use crate::queue::{self, QueueBackend, QueueError};
 use crate::shutdown;
 use crate::store::{MetricsStore, RowCounts, StoreError};
 use crate::worker::{self, Context, Settings, Stop};
@@ -54,6 +59,16 @@ pub async fn serve(config: &Config) -> Result<(), Failure> {
         QueueType::Memory => {
             let queue = memory_queue(config);
             parts.run(&queue, Some(listener), Some(ingest(config, &queue)), &stop).await
+        }
+        #[cfg(feature = "kafka")]
+        QueueType::Kafka => {
+            let queue = KafkaQueue::start(&config.kafka, &config.limits).map_err(queue_failure)?;
+            parts.run(&queue, Some(listener), None, &stop).await
+        }
+        #[cfg(feature = "rabbitmq")]
+        QueueType::Rabbitmq => {
+            let queue = RabbitmqQueue::start(&config.rabbitmq, &config.limits).map_err(queue_failure)?;
+            parts.run(&queue, Some(listener), None, &stop).await
         }
         other => Err(not_compiled_in(other)),
     }
@@ -118,7 +133,7 @@ impl Parts {
         let health = Health::default();
         let mut registry = Registry::default();
         let names = [stores.raw.name(), stores.metrics.name()];
-        let metrics = Metrics::register(&mut registry, config.queue.kind.as_str(), &names, &budget, &health);
+        let metrics = Metrics::register(&mut registry, config.queue.kind, &names, &budget, &health);
         Ok(Parts {
             context: Context { stores, budget, metrics, health, tally: Arc::default() },
             settings: Settings {
@@ -199,6 +214,11 @@ async fn listen(config: &Config) -> Result<TcpListener, Failure> {
 fn on_signals(stop: &Stop) -> Result<(), Failure> {
     shutdown::on_signals(stop.drain.clone())
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))
+}
+
+/// What is wrong with a queue that has not been spoken to yet is wrong with its configuration.
+fn queue_failure(error: QueueError) -> Failure {
+    Failure::usage(causes::chain(&error))
 }
 
 fn not_compiled_in(kind: QueueType) -> Failure {

@@ -3,7 +3,7 @@
 use super::endpoint::Endpoint;
 use super::problems::Problems;
 use super::settings;
-use super::{Config, Credentials, S3, S3Flavor};
+use super::{Config, Credentials, Kafka, S3, S3Flavor, brokers};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 
@@ -65,6 +65,8 @@ impl Draft {
             let port = if https && !given.contains_key("clickhouse.port") { 8443 } else { self.clickhouse_port };
             self.clickhouse_host.url(false, Some(port))
         };
+        kafka(&config.kafka, given, problems);
+        pair(["rabbitmq.cert_file", "rabbitmq.key_file"], given, problems);
         let defaults = config.s3;
         config.s3 = match flavor(given) {
             S3Flavor::Minio => S3 {
@@ -100,6 +102,37 @@ impl Draft {
     }
 }
 
+/// What settings of Kafka need of each other.
+fn kafka(kafka: &Kafka, given: &Given, problems: &mut Problems) {
+    let name = |path: &str| given.get(path).map_or("KAFKA_PROPERTIES", String::as_str).to_owned();
+    for problem in kafka.properties.keys().filter_map(|property| brokers::protected(property)) {
+        problems.add(&name("kafka.properties"), problem);
+    }
+    for paths in [["kafka.sasl_username", "kafka.sasl_password"], ["kafka.ssl_cert_file", "kafka.ssl_key_file"]] {
+        pair(paths, given, problems);
+    }
+    if let Some(protocol) = kafka.security_protocol
+        && protocol.starts_with("sasl") != kafka.sasl_username.is_some()
+        && !kafka.properties.keys().any(|property| property.starts_with("sasl."))
+    {
+        let problem = match kafka.sasl_username {
+            None => "needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD as well",
+            Some(_) => "does not log in: unset KAFKA_SASL_USERNAME, or choose sasl_ssl or sasl_plaintext",
+        };
+        problems.add(&name("kafka.security_protocol"), problem);
+    }
+}
+
+/// Two settings that need each other.
+fn pair(paths: [&'static str; 2], given: &Given, problems: &mut Problems) {
+    for (path, other) in [(paths[0], paths[1]), (paths[1], paths[0])] {
+        if let (Some(name), None) = (given.get(path), given.get(other)) {
+            let other = settings::at(other).map_or(other, |setting| setting.env);
+            problems.add(name, format!("needs {other} as well, or neither of them"));
+        }
+    }
+}
+
 /// The rule of [`S3Flavor`].
 fn flavor(given: &Given) -> S3Flavor {
     let minio = given.keys().any(|path| path.starts_with("s3.minio."));
@@ -109,11 +142,6 @@ fn flavor(given: &Given) -> S3Flavor {
 
 /// Both keys or none.
 fn credentials(keys: Keys, paths: [&'static str; 2], given: &Given, problems: &mut Problems) -> Option<Credentials> {
-    for (path, other) in [(paths[0], paths[1]), (paths[1], paths[0])] {
-        if let (Some(name), None) = (given.get(path), given.get(other)) {
-            let other = settings::at(other).map_or(other, |setting| setting.env);
-            problems.add(name, format!("needs {other} as well, or neither of them"));
-        }
-    }
+    pair(paths, given, problems);
     Some(Credentials { access_key: keys.access?, secret_key: keys.secret?, session_token: keys.session_token })
 }

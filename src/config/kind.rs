@@ -2,9 +2,10 @@
 
 use super::draft::Draft;
 use super::endpoint::Endpoint;
-use super::value::{self, LOG_FORMATS, LOG_LEVELS, QUEUE_TYPES};
+use super::value::{self, Choices, LOG_FORMATS, LOG_LEVELS, QUEUE_TYPES};
 use super::{LogFormat, QueueType};
 use secrecy::SecretString;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -38,6 +39,12 @@ pub(super) enum Kind {
     Bytes(RangeInclusive<u64>, Set<usize>),
     /// A time in milliseconds.
     Millis(RangeInclusive<u64>, Set<Duration>),
+    /// Names, separated by commas; at least one.
+    List(Set<Vec<String>>),
+    /// One of these words.
+    Word(Choices<&'static str>, Set<&'static str>),
+    /// Names and values of a driver.
+    Properties(Set<BTreeMap<String, SecretString>>),
     /// One of the brokers.
     Queue(Set<QueueType>),
     /// A level of logging.
@@ -73,6 +80,9 @@ impl Kind {
             Kind::Count(range, set) => set(draft, value::count(text.trim(), range)?),
             Kind::Bytes(range, set) => set(draft, value::bytes(text.trim(), range)?),
             Kind::Millis(range, set) => set(draft, value::millis(text.trim(), range)?),
+            Kind::List(set) => set(draft, value::list(text)?),
+            Kind::Word(words, set) => set(draft, value::choice(text.trim(), words)?),
+            Kind::Properties(set) => set(draft, value::properties(text)?),
             Kind::Queue(set) => set(draft, value::choice(text.trim(), QUEUE_TYPES)?),
             Kind::Level(set) => set(draft, value::choice(text.trim(), LOG_LEVELS)?),
             Kind::Format(set) => set(draft, value::choice(text.trim(), LOG_FORMATS)?),
@@ -97,6 +107,9 @@ impl Kind {
                 value::size(*range.end())
             ),
             Kind::Millis(range, _) => format!("whole milliseconds from {} to {}", range.start(), range.end()),
+            Kind::List(_) => "names separated by commas".into(),
+            Kind::Word(words, _) => value::names(words),
+            Kind::Properties(_) => "name=value, separated by semicolons or line ends".into(),
             Kind::Queue(_) => value::names(QUEUE_TYPES),
             Kind::Level(_) => value::names(LOG_LEVELS),
             Kind::Format(_) => value::names(LOG_FORMATS),

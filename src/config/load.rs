@@ -8,7 +8,7 @@ use super::problems::Problems;
 use super::settings::{self, Setting};
 use super::sources::{CONFIG_ENV, CONFIG_FLAG, Sources};
 use super::{Config, file};
-use figment::value::Value;
+use figment::value::{Dict, Value};
 use figment::{Figment, Metadata};
 use serde::Serialize;
 use std::path::Path;
@@ -99,7 +99,7 @@ impl Setting {
     }
 
     fn shown<'a>(&self, text: &'a str) -> &'a str {
-        match (self.is_secret(), text) {
+        match (self.is_private(), text) {
             (true, "") => "(empty)",
             (true, _) => "(hidden)",
             (false, text) => text,
@@ -113,6 +113,12 @@ fn text(value: &Value, setting: &Setting) -> Result<String, String> {
         Value::String(_, text) => return Ok(text.clone()),
         Value::Bool(..) if setting.kind.takes_booleans() => return Ok(bare(value)),
         Value::Num(..) if setting.kind.takes_numbers() => return Ok(bare(value)),
+        Value::Array(_, names) if matches!(setting.kind, Kind::List(_)) => {
+            if let Some(names) = names.iter().map(Value::as_str).collect::<Option<Vec<_>>>() {
+                return Ok(names.join(","));
+            }
+        }
+        Value::Dict(_, table) if matches!(setting.kind, Kind::Properties(_)) => return properties(table, ""),
         _ => {}
     }
     let found = match value {
@@ -124,10 +130,28 @@ fn text(value: &Value, setting: &Setting) -> Result<String, String> {
         _ => "a table".to_owned(),
     };
     let quotes = match setting.kind {
-        Kind::Text(_) | Kind::Secret(_) => "; put it in quotes",
+        Kind::Text(_) | Kind::Secret(_) | Kind::List(_) => "; put it in quotes",
         _ => "",
     };
     Err(format!("must be {}, found {found}{quotes}", setting.kind.allowed()))
+}
+
+/// A table of properties as text. A name with dots in it that is not in quotes makes tables of its own.
+fn properties(table: &Dict, under: &str) -> Result<String, String> {
+    let mut text = String::new();
+    for (name, value) in table {
+        let name = format!("{under}{name}");
+        match value {
+            Value::Dict(_, table) => text.push_str(&properties(table, &format!("{name}."))?),
+            Value::String(_, value) if value.contains(['\n', ';']) => {
+                return Err(format!("{name} must be text without semicolons and line ends"));
+            }
+            Value::String(_, value) => text.push_str(&format!("{name}={value}\n")),
+            Value::Num(..) | Value::Bool(..) => text.push_str(&format!("{name}={}\n", bare(value))),
+            _ => return Err(format!("{name} must be text, a number, true or false")),
+        }
+    }
+    Ok(text)
 }
 
 /// A number or boolean as text.
@@ -143,7 +167,7 @@ fn bare(value: &Value) -> String {
 fn check(draft: &mut Draft, setting: &Setting, text: &str) -> Result<(), String> {
     setting.store(draft, text).map_err(|wrong| match wrong {
         Wrong::Empty => "must not be empty".to_owned(),
-        Wrong::Value if setting.is_secret() => format!("must be {}", setting.kind.allowed()),
+        Wrong::Value if setting.is_private() => format!("must be {}", setting.kind.allowed()),
         Wrong::Value => format!("must be {}, found {}", setting.kind.allowed(), quoted(text)),
         Wrong::ServiceLink => format!(
             "must be {}, found {}, which Kubernetes sets in every pod next to a Service of that name: set it yourself, \

@@ -4,6 +4,7 @@
 //! is allowed and where it goes; loading, `config`, the warnings and `docs/configuration.md` all come from it. figment
 //! lays the sources over each other and remembers which one a value came from.
 
+mod brokers;
 mod draft;
 mod endpoint;
 mod environment;
@@ -28,6 +29,7 @@ pub use render::{render_json, render_text};
 pub use sources::{Flag, Sources};
 
 use secrecy::SecretString;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -41,6 +43,8 @@ pub struct Config {
     pub clickhouse: ClickHouse,
     pub s3: S3,
     pub queue: Queue,
+    pub kafka: Kafka,
+    pub rabbitmq: Rabbitmq,
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub log: Log,
@@ -146,12 +150,67 @@ impl QueueType {
             QueueType::Sqs => "sqs",
         }
     }
+
+    /// Whether it tells that a message had been delivered before.
+    pub const fn tells_redeliveries(self) -> bool {
+        !matches!(self, QueueType::Kafka)
+    }
 }
 
 impl fmt::Display for QueueType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// Where Kafka is, and what of it to consume.
+#[derive(Debug, Clone)]
+pub struct Kafka {
+    /// `host:port` each.
+    pub brokers: Vec<String>,
+    /// At least one.
+    pub topics: Vec<String>,
+    /// The consumer group.
+    pub group_id: String,
+    /// As librdkafka calls it; `None`: by what else is set.
+    pub security_protocol: Option<&'static str>,
+    /// As librdkafka calls it.
+    pub sasl_mechanism: &'static str,
+    /// Who we are, where SASL is used.
+    pub sasl_username: Option<String>,
+    /// That user's password.
+    pub sasl_password: Option<SecretString>,
+    /// PEM certificates to trust in place of those of the system.
+    pub ssl_ca_file: Option<PathBuf>,
+    /// Our own certificate in PEM.
+    pub ssl_cert_file: Option<PathBuf>,
+    /// Its key in PEM.
+    pub ssl_key_file: Option<PathBuf>,
+    /// What the key is encrypted with.
+    pub ssl_key_password: Option<SecretString>,
+    /// Further properties of librdkafka, none of them ours. Some may be secrets.
+    pub properties: BTreeMap<String, SecretString>,
+}
+
+/// Where RabbitMQ is, and what of it to consume.
+#[derive(Debug, Clone)]
+pub struct Rabbitmq {
+    /// One URL, or several separated by commas.
+    pub url: SecretString,
+    /// At least one.
+    pub queues: Vec<String>,
+    /// `no`, or the type that missing queues are created with: `quorum`, `classic`.
+    pub declare: &'static str,
+    /// Unacked messages per queue; `None`: by the limits.
+    pub prefetch: Option<usize>,
+    /// That of the broker.
+    pub consumer_timeout: Duration,
+    /// PEM certificates to trust beside those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// Our own certificate in PEM.
+    pub cert_file: Option<PathBuf>,
+    /// Its key in PEM.
+    pub key_file: Option<PathBuf>,
 }
 
 /// What bounds memory.
@@ -236,6 +295,30 @@ impl Default for Config {
                 credentials: None,
             },
             queue: Queue { kind: QueueType::Memory, poll_interval: Duration::from_secs(1), batch_size: 10 },
+            kafka: Kafka {
+                brokers: vec!["localhost:9092".into()],
+                topics: default_sources(),
+                group_id: "xray-processor-worker".into(),
+                security_protocol: None,
+                sasl_mechanism: "PLAIN",
+                sasl_username: None,
+                sasl_password: None,
+                ssl_ca_file: None,
+                ssl_cert_file: None,
+                ssl_key_file: None,
+                ssl_key_password: None,
+                properties: BTreeMap::new(),
+            },
+            rabbitmq: Rabbitmq {
+                url: "amqp://guest:guest@localhost:5672".into(),
+                queues: default_sources(),
+                declare: "no",
+                prefetch: None,
+                consumer_timeout: Duration::from_secs(1800),
+                ca_file: None,
+                cert_file: None,
+                key_file: None,
+            },
             limits: Limits { max_event_bytes: 10 << 20, max_in_flight_messages: 10_000, max_in_flight_bytes: 64 << 20 },
             timeouts: Timeouts { shutdown: Duration::from_secs(25), ingest: Duration::from_secs(30) },
             log: Log { level: Level::INFO, format: None },
@@ -243,4 +326,9 @@ impl Default for Config {
             http: Http { addr: (Ipv4Addr::LOCALHOST, 8080).into(), ingest_token: None },
         }
     }
+}
+
+/// The topics and queues that SDKs send to.
+fn default_sources() -> Vec<String> {
+    ["xray.decisions", "xray.steps", "xray.runs"].map(str::to_owned).to_vec()
 }

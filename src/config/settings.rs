@@ -1,5 +1,6 @@
 //! The table of all settings: the single source of truth.
 
+use super::brokers;
 use super::draft::Draft;
 use super::kind::{Kind, Wrong};
 
@@ -21,6 +22,11 @@ impl Setting {
     /// Whether no value of it is ever shown, and it may come from a file named by `…_FILE`.
     pub(super) fn is_secret(&self) -> bool {
         matches!(self.kind, Kind::Secret(_))
+    }
+
+    /// Whether its value may hold a secret among other things.
+    pub(super) fn is_private(&self) -> bool {
+        self.is_secret() || matches!(self.kind, Kind::Properties(_))
     }
 
     /// Whether the empty text is a value; elsewhere an empty variable counts as not set.
@@ -63,7 +69,7 @@ pub(super) fn at(path: &str) -> Option<&'static Setting> {
 }
 
 /// An hour: longer waits are mistakes of unit.
-const MAX_MILLIS: u64 = 3_600_000;
+pub(super) const MAX_MILLIS: u64 = 3_600_000;
 
 /// All sections.
 pub(super) static SECTIONS: &[Section] = &[
@@ -300,6 +306,8 @@ pub(super) static SECTIONS: &[Section] = &[
             },
         ],
     },
+    brokers::KAFKA,
+    brokers::RABBITMQ,
     Section {
         title: "Limits",
         doc: "",

@@ -49,6 +49,9 @@ fn resolved(loaded: &Loaded, env: &str) -> (String, String) {
 fn all_of(config: &Config) -> String {
     let mut secrets = vec![&config.clickhouse.password];
     secrets.extend(&config.http.ingest_token);
+    secrets.extend([&config.kafka.sasl_password, &config.kafka.ssl_key_password].into_iter().flatten());
+    secrets.extend(config.kafka.properties.values());
+    secrets.push(&config.rabbitmq.url);
     secrets.extend(config.s3.credentials.iter().flat_map(|it| [&it.access_key, &it.secret_key]));
     secrets.extend(config.s3.credentials.iter().flat_map(|it| &it.session_token));
     let secrets: Vec<_> = secrets.into_iter().map(ExposeSecret::expose_secret).collect();
@@ -86,6 +89,30 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("QUEUE_TYPE", "kafka", "\"kafka\""),
     ("POLL_INTERVAL_MS", "250", "250"),
     ("BATCH_SIZE", "100", "100"),
+    ("KAFKA_BROKERS", "a:9092, b:9092", "[\"a:9092\", \"b:9092\"]"),
+    ("KAFKA_TOPICS", "events", "\"events\""),
+    ("KAFKA_GROUP_ID", "group", "\"group\""),
+    ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL", "\"sasl_ssl\""),
+    ("KAFKA_SASL_MECHANISM", "scram-sha-512", "\"SCRAM-SHA-512\""),
+    ("KAFKA_SASL_USERNAME", "worker", "\"worker\""),
+    ("KAFKA_SASL_PASSWORD", "007", "\"007\""),
+    ("KAFKA_SSL_CA_FILE", "/etc/k.pem", "\"/etc/k.pem\""),
+    ("KAFKA_SSL_CERT_FILE", "/etc/c.pem", "\"/etc/c.pem\""),
+    ("KAFKA_SSL_KEY_FILE", "/etc/c.key", "\"/etc/c.key\""),
+    ("KAFKA_SSL_KEY_PASSWORD", "key", "\"key\""),
+    (
+        "KAFKA_PROPERTIES",
+        "client.rack=a; check.crcs=true;fetch.wait.max.ms=10",
+        "{ \"client.rack\" = \"a\", check.crcs = true, fetch.wait.max.ms = 10 }",
+    ),
+    ("AMQP_URL", "amqps://u:p@a,amqps://u:p@b", "\"amqps://u:p@a,amqps://u:p@b\""),
+    ("RABBITMQ_QUEUES", "a,b,a", "\"a,b\""),
+    ("RABBITMQ_DECLARE", "quorum", "\"quorum\""),
+    ("RABBITMQ_PREFETCH", "50", "50"),
+    ("RABBITMQ_CONSUMER_TIMEOUT_MS", "60000", "60000"),
+    ("RABBITMQ_CA_FILE", "/etc/r.pem", "\"/etc/r.pem\""),
+    ("RABBITMQ_CERT_FILE", "/etc/rc.pem", "\"/etc/rc.pem\""),
+    ("RABBITMQ_KEY_FILE", "/etc/rc.key", "\"/etc/rc.key\""),
     ("MAX_EVENT_BYTES", "1 MiB", "1048576"),
     ("MAX_IN_FLIGHT_MESSAGES", "500", "500"),
     ("MAX_IN_FLIGHT_BYTES", "8000000", "\"8 MB\""),
@@ -321,6 +348,53 @@ fn addresses_of_clickhouse_and_minio() {
 }
 
 #[test]
+fn properties_of_kafka() {
+    let of = |config: Config| {
+        let value = |(name, value): (String, SecretString)| format!("{name}={}", value.expose_secret());
+        config.kafka.properties.into_iter().map(value).collect::<Vec<_>>()
+    };
+    let (_dir, mut sources) = toml("[kafka.properties]\n\"client.rack\" = \"a\"\nsession.timeout.ms = 30000");
+    assert_eq!(of(config(&sources)), ["client.rack=a", "session.timeout.ms=30000"]);
+    sources.env = env(&[("KAFKA_PROPERTIES", "# ours\n a = b=c ;; d=\n")]).env;
+    assert_eq!(of(config(&sources)), ["a=b=c", "d="], "the variable takes the place of the table");
+    let shown = resolved(&load(&sources).unwrap(), "KAFKA_PROPERTIES");
+    assert_eq!(shown, ("(hidden)".into(), "environment KAFKA_PROPERTIES".into()));
+
+    let text = problems(&env(&[("KAFKA_PROPERTIES", "enable.auto.commit=false;group.id=x;sasl.password=hunter2")]));
+    assert_eq!(
+        text.lines().collect::<Vec<_>>(),
+        [
+            "KAFKA_PROPERTIES: enable.auto.commit cannot be set: that nothing is lost rests on it",
+            "KAFKA_PROPERTIES: group.id cannot be set here, set KAFKA_GROUP_ID",
+            "KAFKA_PROPERTIES: sasl.password cannot be set here, set KAFKA_SASL_PASSWORD",
+        ]
+    );
+    let text = problems(&env(&[("KAFKA_PROPERTIES", "hunter2")]));
+    assert_eq!(text, "KAFKA_PROPERTIES: must be name=value, separated by semicolons or line ends");
+    let (_dir, sources) = toml("[kafka.properties]\na = \"hunter2;b=c\"");
+    let text = problems(&sources);
+    assert!(text.ends_with("a must be text without semicolons and line ends"), "{text}");
+}
+
+#[test]
+fn what_settings_of_brokers_need_of_each_other() {
+    for (pairs, problem) in [
+        (&[("KAFKA_SECURITY_PROTOCOL", "sasl_ssl")][..], "needs KAFKA_SASL_USERNAME and"),
+        (&[("KAFKA_SASL_USERNAME", "u")], "needs KAFKA_SASL_PASSWORD as well"),
+        (&[("KAFKA_SSL_KEY_FILE", "x")], "needs KAFKA_SSL_CERT_FILE as well"),
+        (&[("RABBITMQ_CERT_FILE", "x")], "needs RABBITMQ_KEY_FILE as well"),
+        (&[("KAFKA_TOPICS", " , ")], "must be names separated by commas, found \" , \""),
+        (
+            &[("KAFKA_SASL_USERNAME", "u"), ("KAFKA_SASL_PASSWORD", "p"), ("KAFKA_SECURITY_PROTOCOL", "ssl")],
+            "does not log in",
+        ),
+    ] {
+        let text = problems(&env(pairs));
+        assert!(text.contains(problem) && text.lines().count() == 1, "{text}");
+    }
+}
+
+#[test]
 fn kubernetes_service_links() {
     let loaded = load(&env(&[
         ("MINIO_SERVICE_HOST", "10.0.0.2"),
@@ -391,7 +465,7 @@ fn no_secret_is_ever_shown() {
             .map(|setting| setting.env)
             .filter(|name| bucket.0 == "MINIO_BUCKET" || !name.starts_with("MINIO_"))
             .map(|name| (name, SECRET))
-            .chain([bucket])
+            .chain([bucket, ("KAFKA_SASL_USERNAME", "u"), ("KAFKA_PROPERTIES", "ssl.key.pem=hunter2")])
             .collect();
         let mut sources = env(&pairs);
         sources.flags = vec![flag("http.ingest_token", "--token", SECRET)];
@@ -436,14 +510,14 @@ fn rendered() {
     let loaded = load(&env(&[("CLICKHOUSE_HOST", "ch"), ("CLICKHOUSE_PASSWORD", SECRET)])).unwrap();
     let text = render_text(&loaded);
     assert_eq!(
-        text.lines().take(6).collect::<Vec<_>>(),
+        text.lines().take(6).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>(),
         [
             "ClickHouse",
-            "  CLICKHOUSE_HOST         ch              environment CLICKHOUSE_HOST",
-            "  CLICKHOUSE_PORT         8123            default",
-            "  CLICKHOUSE_DATABASE     xray            default",
-            "  CLICKHOUSE_USER         default         default",
-            "  CLICKHOUSE_PASSWORD     (hidden)        environment CLICKHOUSE_PASSWORD",
+            "CLICKHOUSE_HOST ch environment CLICKHOUSE_HOST",
+            "CLICKHOUSE_PORT 8123 default",
+            "CLICKHOUSE_DATABASE xray default",
+            "CLICKHOUSE_USER default default",
+            "CLICKHOUSE_PASSWORD (hidden) environment CLICKHOUSE_PASSWORD",
         ]
     );
     assert!(all().all(|setting| text.contains(setting.env)));

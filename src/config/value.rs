@@ -2,6 +2,8 @@
 
 use super::kind::Wrong;
 use super::{LogFormat, QueueType};
+use secrecy::SecretString;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -34,6 +36,39 @@ pub(super) const LOG_LEVELS: Choices<Level> = &[
 
 /// The values of `LOG_FORMAT`.
 pub(super) const LOG_FORMATS: Choices<LogFormat> = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+/// The values of `KAFKA_SECURITY_PROTOCOL`.
+pub(super) const SECURITY_PROTOCOLS: Choices<&str> =
+    &[("plaintext", "plaintext"), ("ssl", "ssl"), ("sasl_plaintext", "sasl_plaintext"), ("sasl_ssl", "sasl_ssl")];
+
+/// The values of `KAFKA_SASL_MECHANISM`.
+pub(super) const SASL_MECHANISMS: Choices<&str> =
+    &[("PLAIN", "PLAIN"), ("SCRAM-SHA-256", "SCRAM-SHA-256"), ("SCRAM-SHA-512", "SCRAM-SHA-512")];
+
+/// The values of `RABBITMQ_DECLARE`.
+pub(super) const DECLARE: Choices<&str> = &[("no", "no"), ("quorum", "quorum"), ("classic", "classic")];
+
+/// Names separated by commas, each once.
+pub(super) fn list(text: &str) -> Result<Vec<String>, Wrong> {
+    let mut names: Vec<String> = Vec::new();
+    for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    if names.is_empty() { Err(Wrong::Value) } else { Ok(names) }
+}
+
+/// `name=value` on lines or separated by semicolons; blank lines and those that start with `#` are skipped.
+pub(super) fn properties(text: &str) -> Result<BTreeMap<String, SecretString>, Wrong> {
+    let lines = text.split([';', '\n']).map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .map(|line| match line.split_once('=') {
+            Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.trim().into())),
+            _ => Err(Wrong::Value),
+        })
+        .collect()
+}
 
 /// One of these, in any case.
 pub(super) fn choice<T: Copy>(text: &str, choices: Choices<T>) -> Result<T, Wrong> {

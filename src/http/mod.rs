@@ -1,6 +1,5 @@
 //! The HTTP side of the worker: probes, metrics and, with the memory queue, the way in for events.
 
-#[cfg(feature = "memory")]
 pub mod ingest;
 mod probes;
 
@@ -23,7 +22,6 @@ pub struct AppState {
     /// For `/metrics`.
     pub registry: Arc<Registry>,
     /// For `/ingest`, which is there only with the memory queue.
-    #[cfg(feature = "memory")]
     pub ingest: Option<ingest::Ingest>,
 }
 
@@ -59,14 +57,12 @@ pub async fn serve(
     axum::serve(listener, routes).with_graceful_shutdown(shutdown).await
 }
 
-#[cfg_attr(not(feature = "memory"), allow(unused_variables))] // the address matters only to `/ingest`
 fn routes(state: AppState, address: SocketAddr) -> Router {
     let routes = Router::new()
         .route("/healthz", get(probes::healthz))
         .route("/readyz", get(probes::readyz))
         .route("/metrics", get(probes::metrics))
         .with_state((state.health.clone(), state.registry));
-    #[cfg(feature = "memory")]
     let routes = match state.ingest {
         Some(ingest) => routes.merge(ingest.routes(state.health, address)),
         None => routes,

@@ -1,5 +1,6 @@
 use super::*;
 use crate::budget::Budget;
+use crate::config::QueueType;
 use crate::health::SILENCE_LIMIT;
 use crate::metrics::Metrics;
 use reqwest::{Method, Response};
@@ -11,13 +12,8 @@ use tokio::sync::oneshot;
 
 fn state() -> AppState {
     let (mut registry, health) = (Registry::default(), Health::default());
-    Metrics::register(&mut registry, "memory", &["objects"], &Budget::new(10, 1 << 20), &health);
-    AppState {
-        health,
-        registry: Arc::new(registry),
-        #[cfg(feature = "memory")]
-        ingest: None,
-    }
+    Metrics::register(&mut registry, QueueType::Memory, &["objects"], &Budget::new(10, 1 << 20), &health);
+    AppState { health, registry: Arc::new(registry), ingest: None }
 }
 
 async fn started(state: &AppState) -> SocketAddr {
@@ -40,7 +36,7 @@ async fn get(address: SocketAddr, path: &str) -> (u16, String) {
 async fn healthz_is_about_loops() {
     let state = state();
     let address = started(&state).await;
-    state.health.store("objects").down("gone");
+    state.health.dependency("objects").down("gone");
     let pulse = state.health.pulse("receive");
     assert_eq!(get(address, "/healthz").await, (200, "ok\n".to_owned()));
 
@@ -56,7 +52,7 @@ async fn healthz_is_about_loops() {
 async fn readyz_is_about_dependencies() {
     let state = state();
     let address = started(&state).await;
-    let objects = state.health.store("objects");
+    let objects = state.health.dependency("objects");
     let readyz = async || {
         let (status, body) = get(address, "/readyz").await;
         (status, serde_json::from_str::<Value>(&body).unwrap())
@@ -74,7 +70,7 @@ async fn readyz_is_about_dependencies() {
     assert_eq!((status, &objects["state"]), (503, &"down".into()));
     assert_eq!(objects["lastError"], "the bucket \"xray-raw\" is not there");
     assert!(objects["since"].as_str().unwrap().ends_with('Z'), "{objects}");
-    state.health.store("objects").up();
+    state.health.dependency("objects").up();
     state.health.drain();
     let (status, body) = readyz().await;
     assert_eq!((status, &body["draining"]), (503, &true.into()));

@@ -4,6 +4,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is not counted but looked at when somebody asks.
 #[derive(Debug)]
@@ -11,6 +12,21 @@ pub(super) struct Live {
     pub(super) stores: Vec<&'static str>,
     pub(super) budget: Budget,
     pub(super) health: Health,
+    pub(super) lag: Lag,
+}
+
+/// What the broker last told; clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lag(Arc<Mutex<Option<u64>>>);
+
+impl Lag {
+    pub(super) fn set(&self, messages: Option<u64>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = messages;
+    }
+
+    fn get(&self) -> Option<u64> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Collector for Live {
@@ -20,6 +36,10 @@ impl Collector for Live {
         gauge(&mut encoder, "xray_in_flight_messages", "Messages received and not yet acked.", messages as u64)?;
         gauge(&mut encoder, "xray_in_flight_bytes", "Bytes of messages received and not yet acked.", bytes as u64)?;
         gauge(&mut encoder, "xray_oldest_unacked_seconds", "Age of the oldest message not yet acked.", oldest)?;
+
+        if let Some(lag) = self.lag.get() {
+            gauge(&mut encoder, "xray_queue_lag_messages", "Messages at the broker that are not acked.", lag)?;
+        }
 
         let help = "Whether the store answered when it was last asked.";
         let up = ConstGauge::new(0_u64);

@@ -8,9 +8,10 @@ mod text;
 pub use text::{CONTENT_TYPE, text};
 
 use crate::budget::Budget;
+use crate::config::QueueType;
 use crate::event::{Code, Kind};
 use crate::health::Health;
-use live::Live;
+use live::{Lag, Live};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -37,6 +38,7 @@ pub struct Metrics {
     flush_events: Histogram,
     store_errors: Family<StoreErrors, Counter>,
     end_to_end_seconds: Histogram,
+    lag: Lag,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -92,17 +94,17 @@ impl Stage {
 }
 
 impl Metrics {
-    /// Registers everything. `queue` is the `QUEUE_TYPE`, `stores` are the names under which stores report errors and
+    /// Registers everything. `stores` are the names under which stores report errors and
     /// are known to `health`; what is held and what is up is read off `budget` and `health` at each scrape.
     pub fn register(
         registry: &mut Registry,
-        queue: &'static str,
+        queue: QueueType,
         stores: &[&'static str],
         budget: &Budget,
         health: &Health,
     ) -> Metrics {
         let metrics = Metrics {
-            queue,
+            queue: queue.as_str(),
             events_received: Family::default(),
             events_stored: Counter::default(),
             dead_letters: Family::default(),
@@ -111,14 +113,20 @@ impl Metrics {
             flush_events: Histogram::new(FLUSH_EVENTS),
             store_errors: Family::default(),
             end_to_end_seconds: Histogram::new(END_TO_END_SECONDS),
+            lag: Lag::default(),
         };
         metrics.create_series(stores);
         metrics.describe(registry);
+        if queue.tells_redeliveries() {
+            let help = "Messages that had been delivered before";
+            registry.register("xray_redeliveries", help, metrics.redeliveries.clone());
+        }
 
         let build = Family::<Build, Gauge>::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
         registry.register("xray_build_info", "Always 1; the version of the worker is the label", build);
-        let live = Live { stores: stores.to_vec(), budget: budget.clone(), health: health.clone() };
+        let (budget, health, lag) = (budget.clone(), health.clone(), metrics.lag.clone());
+        let live = Live { stores: stores.to_vec(), budget, health, lag };
         registry.register_collector(Box::new(live));
         metrics
     }
@@ -141,6 +149,11 @@ impl Metrics {
     /// A message came that had been delivered before.
     pub fn redelivered(&self) {
         self.redeliveries.inc();
+    }
+
+    /// So many messages are at the broker and not acked; `None`: nobody knows.
+    pub fn lag(&self, messages: Option<u64>) {
+        self.lag.set(messages);
     }
 
     /// A stage made so many events durable together, and it took this long.
@@ -192,16 +205,16 @@ impl Metrics {
             events_received,
             events_stored,
             dead_letters,
-            redeliveries,
+            redeliveries: _,
             flush_seconds,
             flush_events,
             store_errors,
             end_to_end_seconds,
+            lag: _,
         } = self.clone();
         registry.register("xray_events_received", "Events that came off the queue", events_received);
         registry.register("xray_events_stored", "Events that are durable and acked", events_stored);
         registry.register("xray_dead_letters", "What was no event, by reason", dead_letters);
-        registry.register("xray_redeliveries", "Messages that had been delivered before", redeliveries);
         registry.register("xray_flush_seconds", "How long the stages of a flush took", flush_seconds);
         registry.register("xray_flush_events", "How many events were inserted together", flush_events);
         registry.register("xray_store_errors", "Failed calls of a store", store_errors);
@@ -221,7 +234,7 @@ mod tests {
 
     fn registered() -> (Registry, Metrics, Budget, Health) {
         let (mut registry, budget, health) = (Registry::default(), Budget::new(10, 1 << 20), Health::default());
-        let metrics = Metrics::register(&mut registry, "memory", &STORES, &budget, &health);
+        let metrics = Metrics::register(&mut registry, QueueType::Memory, &STORES, &budget, &health);
         (registry, metrics, budget, health)
     }
 
@@ -266,6 +279,13 @@ mod tests {
     }
 
     #[test]
+    fn kafka_does_not_tell_of_redeliveries() {
+        let (mut registry, budget, health) = (Registry::default(), Budget::new(10, 1 << 20), Health::default());
+        Metrics::register(&mut registry, QueueType::Kafka, &STORES, &budget, &health);
+        assert!(!text(&registry).unwrap().contains("redeliveries"));
+    }
+
+    #[test]
     fn counts_arrive() {
         let (registry, metrics, budget, health) = registered();
         metrics.received(Some(Kind::Run), 1);
@@ -278,7 +298,9 @@ mod tests {
         metrics.store_failed("database", true);
         metrics.end_to_end(4.0);
         metrics.end_to_end(-60.0);
-        health.store("database").up();
+        health.dependency("database").up();
+        assert!(!text(&registry).unwrap().contains("xray_queue_lag_messages"), "not known yet");
+        metrics.lag(Some(12));
         let hold = budget.hold(1000);
         for line in [
             r#"xray_events_received_total{queue="memory",kind="run"} 1"#,
@@ -295,6 +317,7 @@ mod tests {
             "xray_end_to_end_seconds_sum 4.0",
             r#"xray_store_up{store="database"} 1"#,
             r#"xray_store_up{store="objects"} 0"#,
+            "xray_queue_lag_messages 12",
             "xray_in_flight_messages 1",
             "xray_in_flight_bytes 2024",
         ] {

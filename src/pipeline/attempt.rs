@@ -49,7 +49,7 @@ impl Attempts {
         Attempts {
             store,
             patience,
-            dependency: health.store(store),
+            dependency: health.dependency(store),
             pulse: pulse.clone(),
             metrics: metrics.clone(),
             give_up: give_up.clone(),
@@ -252,6 +252,7 @@ impl Retries {
 mod tests {
     use super::*;
     use crate::budget::Budget;
+    use crate::config::QueueType;
     use prometheus_client::registry::Registry;
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -259,11 +260,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_store_that_answers_but_fails_work_stays_down() {
         let health = Health::default();
-        let metrics = Metrics::register(&mut Registry::default(), "memory", &["db"], &Budget::new(1, 1), &health);
+        let metrics =
+            Metrics::register(&mut Registry::default(), QueueType::Memory, &["db"], &Budget::new(1, 1), &health);
         let pulse = health.pulse("test");
         let attempts =
             Attempts::new(("db", Duration::from_secs(60)), &health, &pulse, &metrics, &CancellationToken::new());
-        let (probe, calls) = (health.store("db"), AtomicU32::new(0));
+        let (probe, calls) = (health.dependency("db"), AtomicU32::new(0));
         probe.up();
         let write = || async {
             if calls.fetch_add(1, Relaxed) > 0 {

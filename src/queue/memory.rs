@@ -154,6 +154,7 @@ impl Drop for Receipt {
 
 impl QueueBackend for MemoryQueue {
     const NAME: &'static str = "memory";
+    const LOCAL: bool = true;
     type Receipt = Receipt;
 
     async fn receive(&self, room: Room, wait: Duration) -> Result<Vec<Delivery<Receipt>>, QueueError> {
@@ -182,6 +183,10 @@ impl QueueBackend for MemoryQueue {
     async fn release(&self, receipts: Vec<Receipt>) -> Result<(), QueueError> {
         drop(receipts);
         Ok(())
+    }
+
+    fn lag(&self) -> Option<u64> {
+        Some(self.shared.budget.held().0 as u64)
     }
 
     async fn close(&self) -> Result<(), QueueError> {

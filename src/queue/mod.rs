@@ -1,21 +1,36 @@
-//! Where messages come from: one trait, one file per broker.
+//! Where messages come from: one trait, one folder per broker.
 //!
 //! `cfg(feature)` for a broker stands here and in the composition root, nowhere else.
 
-#[cfg(feature = "memory")]
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+mod frontier;
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+mod inbox;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
+
+// What `--input` and `demo` work through, so it is there in every build; the feature makes it a QUEUE_TYPE of `run`.
 pub mod memory;
 
 use crate::budget::Room;
 use crate::pipeline::{Delivery, Stored};
+use bytes::Bytes;
 use std::error::Error;
 use std::fmt::Debug;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The backends this binary was built with.
 pub const COMPILED_IN: &[&str] = &[
     #[cfg(feature = "memory")]
     "memory",
+    #[cfg(feature = "kafka")]
+    "kafka",
+    #[cfg(feature = "rabbitmq")]
+    "rabbitmq",
 ];
 
 /// Whether this version has such a backend at all, compiled in or not. Read off the manifest, which cannot be wrong
@@ -48,11 +63,18 @@ pub trait QueueBackend: Debug + Send + Sync + 'static {
     /// The value of `QUEUE_TYPE`, and the label `queue` of metrics.
     const NAME: &'static str;
 
+    /// Whether it is inside this process: then there is nothing that could be away.
+    const LOCAL: bool = false;
+
     /// What settles a delivery. Not `Clone`: a message is settled once.
     type Receipt: Debug + Send + Sync + 'static;
 
     /// Waits up to `wait` for a first delivery, then returns what is ready, in the order it came, without exceeding
-    /// `room`. What the broker pushed beyond that stays in the backend, itself bounded. Empty where nothing came.
+    /// `room`. What the broker pushed beyond that stays in the backend, itself bounded. Empty where nothing came; it may
+    /// return so before `wait` is over.
+    ///
+    /// `Err` where nothing is there and the broker cannot be reached or refuses us: at once, with a sentence that says
+    /// what to do about it. So `Ok` also says that the broker was well when it was last heard of.
     ///
     /// Cancel safe: what a dropped call had taken is redelivered, never acked.
     fn receive(
@@ -68,28 +90,42 @@ pub trait QueueBackend: Debug + Send + Sync + 'static {
     /// Gives deliveries back for somebody else to receive at once. Used at shutdown.
     fn release(&self, receipts: Vec<Self::Receipt>) -> impl Future<Output = Result<(), QueueError>> + Send;
 
-    /// Completes pending acks, then disconnects. No call follows.
+    /// Completes pending acks, then disconnects: what is not acked is free for other workers at once. No call follows.
     fn close(&self) -> impl Future<Output = Result<(), QueueError>> + Send;
+
+    /// How many messages of our sources are at the broker and not acked, as it last told; `None` while that is unknown.
+    fn lag(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Puts messages on a broker, for `publish`.
+pub trait Producer: Debug + Send + Sync + 'static {
+    /// Sends one body, without any header, and returns once the broker has confirmed that it has it. Calls may run at
+    /// the same time; to one destination messages go in the order in which these futures are first polled.
+    ///
+    /// `Err`: it may or may not be there; sending it again does no harm to this worker. A dropped call likewise.
+    fn send(&self, to: &str, body: Bytes) -> impl Future<Output = Result<(), QueueError>> + Send;
 }
 
 /// A failed call of a broker: what failed, on what.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct QueueError {
-    message: String,
-    source: Option<Box<dyn Error + Send + Sync>>,
+    message: Arc<str>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl QueueError {
     /// An error whose `message` says what failed on what, and if possible what to do.
-    pub fn new(message: impl Into<String>) -> Self {
+    pub fn new(message: impl Into<Arc<str>>) -> Self {
         QueueError { message: message.into(), source: None }
     }
 
     /// The same with its cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(Arc::from(source.into()));
         self
     }
 }

@@ -1,6 +1,6 @@
+use crate::causes::chain;
 use std::error::Error;
 use std::fmt;
-use std::io;
 
 /// What the caller of a store should do about a failure. Decided once, where the driver's error is at hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,28 +64,6 @@ impl StoreError {
     pub fn chain(&self) -> String {
         chain(self)
     }
-}
-
-/// An error and its causes, with those that an `io::Error` wraps: its `source` would skip them.
-pub(super) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>() {
-        Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
-        None => error.source(),
-    })
-}
-
-/// An error and its causes in one line, each said once.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = String::new();
-    for part in causes(error).map(ToString::to_string) {
-        if text.is_empty() {
-            text = part;
-        } else if !text.contains(&part) {
-            text.push_str(": ");
-            text.push_str(&part);
-        }
-    }
-    text
 }
 
 impl fmt::Display for StoreError {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use xray_processor_worker::budget::Budget;
+use xray_processor_worker::config::QueueType;
 use xray_processor_worker::health::Health;
 use xray_processor_worker::metrics::Metrics;
 use xray_processor_worker::pipeline::{Broken, Limits, Stores};
@@ -83,7 +84,8 @@ pub async fn handle(bodies: &[String], schedule: &Schedule, open: Open<'_>) {
 
 fn start_worker(queue: MemoryQueue, stores: Stores) -> JoinHandle<Result<(), Broken>> {
     let (budget, health) = (Budget::new(1000, 1 << 24), Health::default());
-    let metrics = Metrics::register(&mut Registry::default(), "memory", &["objects", "tables"], &budget, &health);
+    let metrics =
+        Metrics::register(&mut Registry::default(), QueueType::Memory, &["objects", "tables"], &budget, &health);
     let context = Context { stores, budget, metrics, health, tally: Arc::default() };
     let settings = Settings {
         batch_size: 3,

@@ -4,7 +4,7 @@
 //! text of the answer, `Code: 60. DB::Exception: …`, with an HTTP status that says less.
 
 use super::NAME;
-use crate::store::error::{causes, chain};
+use crate::causes::{causes, chain};
 use crate::store::{Class, StoreError};
 use clickhouse::error::Error;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! How a request failed, in plain terms. What that means is decided in [`fault`](super::fault).
 
 use super::unreached::{Unreached, root_cause, unreached};
-use crate::store::error::causes;
+use crate::causes::causes;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};

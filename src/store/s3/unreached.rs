@@ -1,6 +1,6 @@
 //! Why there was no answer, from the errors of sockets, TLS and HTTP.
 
-use crate::store::error::causes;
+use crate::causes::causes;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ConnectorError, SdkError};
 use rustls::{AlertDescription, CertificateError};

@@ -1,11 +1,14 @@
 //! The loop around the pipeline: receive, store, ack; and how it stops.
 
+mod receive;
+
 use crate::budget::Budget;
 use crate::health::{Health, Pulse};
 use crate::metrics::Metrics;
-use crate::pipeline::{self, Broken, Intake, Limits, Outlet, Stored, StoredReceiver, Stores, Tally};
+use crate::pipeline::{self, Broken, Limits, Outlet, Stored, StoredReceiver, Stores, Tally};
 use crate::queue::{QueueBackend, QueueError};
 use chrono::Utc;
+use receive::Receiver;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -49,8 +52,8 @@ pub struct Stop {
     pub give_up: CancellationToken,
 }
 
-/// Pause after a failed receive; the backend has its own backoff for connections.
-const RECEIVE_PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks at what waits at the broker.
+const LAG_INTERVAL: Duration = Duration::from_secs(1);
 /// A broker that does not take acks or releases at the end must not hold up the exit.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -60,15 +63,21 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 ///
 /// Not cancel safe in one respect only: dropped, it leaves unacked what was in flight, to be redelivered.
 pub async fn run<Q: QueueBackend>(queue: &Q, context: &Context, settings: Settings, stop: &Stop) -> Result<(), Broken> {
-    let Stop { drain: stop, give_up } = stop;
+    let Stop { drain, give_up } = stop;
     let Context { stores, budget, metrics, health, tally } = context;
     let (intake, Outlet { stored, unstored, mut stages }) =
-        pipeline::start(stores.clone(), settings.limits, metrics.clone(), health, tally.clone(), stop, give_up);
+        pipeline::start(stores.clone(), settings.limits, metrics.clone(), health, tally.clone(), drain, give_up);
     let drained = CancellationToken::new();
 
-    let receive = async {
-        let pulse = health.pulse("receive");
-        receive(queue, intake, budget, settings, (stop, give_up), metrics, &pulse).await;
+    let receiver = Receiver::new(queue, intake, context, settings, stop);
+    let observe = async {
+        loop {
+            metrics.lag(queue.lag());
+            tokio::select! {
+                () = drained.cancelled() => return,
+                () = sleep(LAG_INTERVAL) => {}
+            }
+        }
     };
     let settle = async {
         let pulse = health.pulse("ack");
@@ -76,7 +85,7 @@ pub async fn run<Q: QueueBackend>(queue: &Q, context: &Context, settings: Settin
         drained.cancel();
     };
     let deadline = async {
-        stop.cancelled().await;
+        drain.cancelled().await;
         health.drain();
         let (messages, _) = budget.held();
         tracing::info!(held = messages, "stopping: finishing what is held");
@@ -93,77 +102,16 @@ pub async fn run<Q: QueueBackend>(queue: &Q, context: &Context, settings: Settin
         let mut outcome = Ok(());
         while let Some(ended) = stages.ended().await {
             if ended.is_err() {
-                stop.cancel();
+                drain.cancel();
                 give_up.cancel();
                 outcome = outcome.and(ended);
             }
         }
         outcome
     };
-    let ((), (), (), outcome) = tokio::join!(receive, settle, deadline, supervise);
+    let ((), (), (), (), outcome) = tokio::join!(receiver.run(), settle, deadline, observe, supervise);
     last_words(queue.close(), "closing the queue").await;
     outcome
-}
-
-async fn receive<Q: QueueBackend>(
-    queue: &Q,
-    intake: Intake<Q::Receipt>,
-    budget: &Budget,
-    settings: Settings,
-    (stop, give_up): (&CancellationToken, &CancellationToken),
-    metrics: &Metrics,
-    pulse: &Pulse,
-) {
-    let mut failing = false;
-    loop {
-        pulse.idle();
-        let mut room = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            room = budget.room() => room,
-        };
-        pulse.beat();
-        room.messages = room.messages.min(settings.batch_size);
-        let received = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            received = queue.receive(room, settings.poll_interval) => received,
-        };
-        match received {
-            Ok(deliveries) => {
-                if std::mem::take(&mut failing) {
-                    tracing::info!(queue = Q::NAME, "receiving again");
-                }
-                let held = deliveries.into_iter().map(|delivery| {
-                    let hold = budget.hold(delivery.message.body.len());
-                    (delivery, hold)
-                });
-                let held: Vec<_> = held.collect();
-                for (waiting, (delivery, hold)) in (1..=held.len()).rev().zip(held) {
-                    if delivery.message.deliveries > 1 {
-                        metrics.redelivered();
-                    }
-                    pulse.idle();
-                    // Once all is given up it only passes through, to be given back.
-                    tokio::select! {
-                        () = budget.relieved(waiting) => {}
-                        () = give_up.cancelled() => {}
-                    }
-                    pulse.beat();
-                    intake.put(delivery, hold);
-                }
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut failing, true) {
-                    tracing::warn!(queue = Q::NAME, error = &error as &dyn std::error::Error, "receive failed");
-                }
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = sleep(RECEIVE_PAUSE) => {}
-                }
-            }
-        }
-    }
 }
 
 async fn ack<Q: QueueBackend>(queue: &Q, mut stored: StoredReceiver<Q::Receipt>, metrics: &Metrics, pulse: &Pulse) {

@@ -1,0 +1,113 @@
+use super::{Context, Settings, Stop};
+use crate::causes;
+use crate::health::{Dependency, Pulse};
+use crate::pipeline::{Delivery, Intake};
+use crate::queue::{QueueBackend, QueueError};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Pause after a failed receive; the backend has its own backoff for connections.
+const PAUSE: Duration = Duration::from_secs(1);
+/// However rarely one wants to poll: a loop that is silent for longer counts as stuck.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Takes messages off the queue as there is room for them, until told to stop.
+pub(super) struct Receiver<'a, Q: QueueBackend> {
+    queue: &'a Q,
+    intake: Intake<Q::Receipt>,
+    context: &'a Context,
+    settings: Settings,
+    stop: &'a Stop,
+    pulse: Pulse,
+    /// `None` for a queue inside the process, which cannot be away.
+    broker: Option<Dependency>,
+}
+
+impl<'a, Q: QueueBackend> Receiver<'a, Q> {
+    pub(super) fn new(
+        queue: &'a Q,
+        intake: Intake<Q::Receipt>,
+        context: &'a Context,
+        settings: Settings,
+        stop: &'a Stop,
+    ) -> Self {
+        let pulse = context.health.pulse("receive");
+        let broker = (!Q::LOCAL).then(|| context.health.dependency(Q::NAME));
+        Receiver { queue, intake, context, settings, stop, pulse, broker }
+    }
+
+    pub(super) async fn run(self) {
+        loop {
+            self.pulse.idle();
+            let received = tokio::select! {
+                biased;
+                () = self.stop.drain.cancelled() => return,
+                received = self.receive() => received,
+            };
+            match received {
+                Ok(deliveries) => {
+                    self.up();
+                    self.put(deliveries).await;
+                }
+                Err(error) => {
+                    self.down(&error);
+                    tokio::select! {
+                        () = self.stop.drain.cancelled() => return,
+                        () = sleep(PAUSE) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    async fn receive(&self) -> Result<Vec<Delivery<Q::Receipt>>, QueueError> {
+        let Context { budget, .. } = self.context;
+        let wait = self.settings.poll_interval.min(LONGEST_WAIT);
+        loop {
+            let mut room = budget.room().await;
+            self.pulse.beat();
+            room.messages = room.messages.min(self.settings.batch_size);
+            tokio::select! {
+                biased;
+                received = self.queue.receive(room, wait) => return received,
+                // What waits there may have been too large for the room that was left.
+                () = budget.more_than(room) => {}
+            }
+        }
+    }
+
+    async fn put(&self, deliveries: Vec<Delivery<Q::Receipt>>) {
+        let Context { budget, metrics, .. } = self.context;
+        let held = deliveries.into_iter().map(|delivery| {
+            let hold = budget.hold(delivery.message.body.len());
+            (delivery, hold)
+        });
+        let held: Vec<_> = held.collect();
+        for (waiting, (delivery, hold)) in (1..=held.len()).rev().zip(held) {
+            if delivery.message.deliveries > 1 {
+                metrics.redelivered();
+            }
+            self.pulse.idle();
+            // Once all is given up it only passes through, to be given back.
+            tokio::select! {
+                () = budget.relieved(waiting) => {}
+                () = self.stop.give_up.cancelled() => {}
+            }
+            self.pulse.beat();
+            self.intake.put(delivery, hold);
+        }
+    }
+
+    fn up(&self) {
+        if self.broker.as_ref().is_some_and(Dependency::up) {
+            tracing::info!(queue = Q::NAME, "queue is up");
+        }
+    }
+
+    fn down(&self, error: &QueueError) {
+        let error = causes::chain(error);
+        if self.broker.as_ref().is_some_and(|broker| broker.down(error.as_str())) {
+            tracing::warn!(queue = Q::NAME, error, "queue is down");
+        }
+    }
+}
