@@ -30,6 +30,9 @@ pub trait Harness: Sized + Send + Sync + 'static {
     /// One more worker's side of it.
     fn consumer(&self, limits: &Limits) -> Self::Queue;
 
+    /// Consumers that cannot work, and what the one sentence about each must name: wrong passwords, certificates, places.
+    fn refused(&self) -> Vec<Refused<Self::Queue>>;
+
     /// Puts bodies in, spread over all that can be consumed at the same time, and returns once the broker has them all.
     fn send(&self, bodies: Vec<Bytes>) -> impl Future<Output = ()> + Send;
 
@@ -53,4 +56,15 @@ pub enum Whose {
     Shared,
     /// One of its own.
     Own,
+}
+
+/// A consumer that cannot work.
+pub struct Refused<Q> {
+    /// What is wrong, for people.
+    pub what: &'static str,
+    pub queue: Q,
+    /// Words that must stand in the sentence, the name of the setting to look at among them.
+    pub words: Vec<String>,
+    /// What must not: a password.
+    pub secret: &'static str,
 }

@@ -9,5 +9,66 @@ mod support;
 mod harness;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod memory;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
+mod rig;
+mod suite;
+
+/// Runs these cases on a harness, each as a test of its own.
+macro_rules! cases {
+    ($name:ident, $harness:ty: $($case:ident)*) => {
+        mod $name {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    crate::suite::$case::<$harness>().await;
+                }
+            )*
+        }
+    };
+}
+
+/// All of them.
+#[allow(unused_macros)] // with the memory queue alone
+macro_rules! conforms {
+    ($name:ident, $harness:ty) => {
+        cases! { $name, $harness:
+            everything_is_delivered_once_and_acked
+            what_was_there_before_is_delivered
+            what_is_dropped_comes_again
+            a_crash_loses_nothing
+            acks_in_any_order
+            nothing_is_acked_before_it_is_durable
+            what_is_held_long_does_not_come_again
+            held_messages_are_bounded_by_count
+            held_messages_are_bounded_by_bytes
+            a_message_over_the_whole_budget_is_taken_alone
+            the_broker_is_killed_and_comes_back
+            a_broker_that_is_not_there_yet_is_waited_for
+            shutdown_gives_back_at_once
+            two_workers_share_the_work
+            four_workers_share_the_work
+            workers_come_and_go_in_the_middle_of_a_batch
+            poison_costs_its_neighbours_nothing
+            the_largest_body_the_broker_takes
+            unknown_headers_change_nothing
+            who_is_refused_says_why_in_one_sentence
+        }
+    };
+}
+
+// No restart, no refusal, no second process; a worker that stops takes the queue with it.
+cases! { memory_queue, crate::memory::MemoryHarness:
+    everything_is_delivered_once_and_acked
+    what_was_there_before_is_delivered
+    acks_in_any_order
+    nothing_is_acked_before_it_is_durable
+    what_is_held_long_does_not_come_again
+    held_messages_are_bounded_by_count
+    held_messages_are_bounded_by_bytes
+    a_message_over_the_whole_budget_is_taken_alone
+    poison_costs_its_neighbours_nothing
+    the_largest_body_the_broker_takes
+    unknown_headers_change_nothing
+}

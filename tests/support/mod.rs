@@ -7,6 +7,7 @@ pub mod bodies;
 pub mod bucket;
 pub mod clickhouse;
 pub mod events;
+pub mod ledger;
 pub mod model;
 pub mod raw_store;
 pub mod servers;
