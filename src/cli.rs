@@ -1,7 +1,8 @@
 //! The command line.
 
 use crate::commands::{
-    self, config::ConfigArgs, demo::DemoArgs, generate::GenerateArgs, migrate::MigrateArgs, run::RunArgs,
+    self, config::ConfigArgs, demo::DemoArgs, generate::GenerateArgs, migrate::MigrateArgs, publish::PublishArgs,
+    run::RunArgs,
 };
 use crate::config::{self, Config, Flag, Loaded, LogFormat, Sources};
 use crate::exit::{Exit, Failure};
@@ -41,6 +42,8 @@ enum Command {
     Migrate(MigrateArgs),
     /// Write realistic events as NDJSON
     Generate(GenerateArgs),
+    /// Put NDJSON on the configured broker
+    Publish(PublishArgs),
     /// Show the configuration in force, and where each value came from
     Config(ConfigArgs),
 }
@@ -80,6 +83,11 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             let loaded = load(cli.config, flags)?;
             start_logs(&loaded)?;
             block_on(commands::migrate::main(&args, &loaded.config))
+        }
+        Command::Publish(args) => {
+            let loaded = load(cli.config, flags)?;
+            start_logs(&loaded)?;
+            block_on(commands::publish::main(&args, &loaded.config))
         }
         Command::Demo(args) => {
             flags.extend(args.flags());

@@ -50,11 +50,11 @@ impl Input {
         if path == Path::new("-") {
             return Ok(Input::Text { name: "stdin".into(), reader: Box::new(stdin()), bytes: None });
         }
-        let refuse = |error: io::Error| Failure::usage(format!("cannot read --input {}: {error}", path.display()));
+        let refuse = |error: io::Error| Failure::usage(format!("cannot read {}: {error}", path.display()));
         let file = File::open(path).await.map_err(refuse)?;
         let metadata = file.metadata().await.map_err(refuse)?;
         if metadata.is_dir() {
-            return Err(Failure::usage(format!("--input {} is a directory; name a file", path.display())));
+            return Err(Failure::usage(format!("{} is a directory; name a file", path.display())));
         }
         let bytes = metadata.is_file().then_some(metadata.len());
         Ok(Input::Text { name: path.display().to_string().into(), reader: Box::new(file), bytes })

@@ -23,6 +23,7 @@ pub mod object;
 pub mod pipeline;
 pub mod probe;
 pub mod progress;
+pub mod publish;
 pub mod queue;
 pub mod shutdown;
 pub mod store;

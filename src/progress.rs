@@ -1,6 +1,5 @@
 //! How far an input is: a bar on a terminal, a line in the log now and then elsewhere.
 
-use crate::pipeline::Tally;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use std::convert::Infallible;
 use std::io::{IsTerminal, stderr};
@@ -11,16 +10,21 @@ use tokio::time::sleep;
 const REDRAW: Duration = Duration::from_millis(200);
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// Shows how far it is until dropped.
-pub async fn show(tally: &Tally, read: &AtomicU64, total: Option<u64>) -> Infallible {
+/// Shows how far it is until dropped: how many of `what` are done, and how much of the input was read.
+pub async fn show(
+    done: &(dyn Fn() -> u64 + Sync),
+    what: &'static str,
+    read: &AtomicU64,
+    total: Option<u64>,
+) -> Infallible {
     if !stderr().is_terminal() {
         loop {
             sleep(LOG_EVERY).await;
-            let (events, bytes) = (tally.all_events(), read.load(Relaxed));
+            let (done, bytes) = (done(), read.load(Relaxed));
             if tracing::enabled!(tracing::Level::INFO) {
-                tracing::info!(events, bytes, of = total, "working");
+                tracing::info!(done, what, bytes, of = total, "working");
             } else {
-                eprintln!("working: {} events stored", HumanCount(events));
+                eprintln!("working: {} {what}", HumanCount(done));
             }
         }
     }
@@ -32,7 +36,7 @@ pub async fn show(tally: &Tally, read: &AtomicU64, total: Option<u64>) -> Infall
     let bar = Cleared(bar);
     loop {
         bar.0.set_position(read.load(Relaxed));
-        bar.0.set_message(format!("{} events stored", HumanCount(tally.all_events())));
+        bar.0.set_message(format!("{} {what}", HumanCount(done())));
         sleep(REDRAW).await;
     }
 }

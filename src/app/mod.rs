@@ -1,6 +1,9 @@
 //! The composition root: which stores, which queue, what runs beside the worker. It alone knows all parts.
 
+mod publish;
 pub mod stores;
+
+pub use publish::publish;
 
 use crate::budget::Budget;
 use crate::causes;
@@ -97,6 +100,7 @@ pub async fn work_off(config: &Config, input: Input, give_up_after: Duration, ht
         fed
     };
     let tally = parts.context.tally.clone();
+    let stored = || tally.all_events();
     let finished = async {
         let end = tokio::select! {
             biased;
@@ -106,7 +110,7 @@ pub async fn work_off(config: &Config, input: Input, give_up_after: Duration, ht
                 stop.give_up.cancel();
                 Err(away)
             }
-            never = progress::show(&tally, &read, total) => match never {},
+            never = progress::show(&stored, "events stored", &read, total) => match never {},
         };
         stop.drain.cancel();
         end

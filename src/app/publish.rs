@@ -1,0 +1,68 @@
+//! Which broker an input is published on.
+
+use super::{not_compiled_in, queue_failure};
+use crate::config::{Config, QueueType};
+use crate::exit::Failure;
+use crate::feed::Input;
+use crate::progress;
+use crate::publish::{Destinations, Published, publish as publish_all};
+use crate::queue::{self, Producer};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+
+#[cfg(feature = "kafka")]
+use crate::queue::kafka::KafkaProducer;
+#[cfg(feature = "rabbitmq")]
+use crate::queue::rabbitmq::RabbitmqProducer;
+
+/// Publishes a file, or standard input for `-`, and returns how many messages went to each destination, all confirmed.
+pub async fn publish(config: &Config, file: &Path, rate: Option<u32>) -> Result<BTreeMap<String, u64>, Failure> {
+    let kind = config.queue.kind;
+    if kind == QueueType::Memory {
+        return Err(Failure::usage(
+            "QUEUE_TYPE is memory, which has no broker to publish to: set QUEUE_TYPE to one, or use `run --input` or \
+             POST /ingest",
+        ));
+    }
+    if !queue::COMPILED_IN.contains(&kind.as_str()) {
+        return Err(not_compiled_in(kind));
+    }
+    match kind {
+        #[cfg(feature = "kafka")]
+        QueueType::Kafka => {
+            let producer = KafkaProducer::start(&config.kafka).map_err(queue_failure)?;
+            all(&producer, &config.kafka.topics, file, rate).await
+        }
+        #[cfg(feature = "rabbitmq")]
+        QueueType::Rabbitmq => {
+            let producer = RabbitmqProducer::start(&config.rabbitmq).map_err(queue_failure)?;
+            all(&producer, &config.rabbitmq.queues, file, rate).await
+        }
+        other => Err(not_compiled_in(other)),
+    }
+}
+
+#[allow(dead_code)] // in a build with the memory queue alone
+async fn all(
+    producer: &impl Producer,
+    to: &[String],
+    file: &Path,
+    rate: Option<u32>,
+) -> Result<BTreeMap<String, u64>, Failure> {
+    let Input::Text { reader, bytes, .. } = Input::open(file).await? else {
+        return Err(Failure::failed("an input that is opened is text"));
+    };
+    let (published, destinations) = (Published::default(), Destinations::new(to));
+    let confirmed = || published.confirmed.load(Relaxed);
+    let outcome = tokio::select! {
+        outcome = publish_all(producer, &destinations, reader, rate, &published) => outcome,
+        never = progress::show(&confirmed, "messages published", &published.read, bytes) => match never {},
+    };
+    outcome.map_err(|error| {
+        Failure::failed(format!(
+            "{error}; {} messages are confirmed, and publishing all of it again does no harm",
+            confirmed()
+        ))
+    })
+}
