@@ -9,6 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
+/// How long to wait for the first word of a broker.
+const FIRST_CONTACT: Duration = Duration::from_secs(10);
+
 /// Between the task or thread that talks to a broker and the worker's `receive`: deliveries in the order they came, and
 /// what is wrong with the broker, if anything. It does not bound itself: whoever puts in looks at [`held`](Self::held).
 pub(super) struct Inbox<R> {
@@ -23,13 +26,15 @@ struct State<R> {
     /// Counted as the budget does.
     bytes: usize,
     trouble: Option<QueueError>,
+    /// Whether anything has been heard of the broker yet.
+    known: bool,
     closed: bool,
 }
 
 impl<R> Inbox<R> {
     /// An empty one. `relieved` is called whenever something was taken, under no lock, and must not block.
     pub(super) fn new(relieved: impl Fn() + Send + Sync + 'static) -> Self {
-        let state = State { waiting: VecDeque::new(), bytes: 0, trouble: None, closed: false };
+        let state = State { waiting: VecDeque::new(), bytes: 0, trouble: None, known: false, closed: false };
         Inbox { state: Mutex::new(state), changed: Notify::new(), relieved: Box::new(relieved) }
     }
 
@@ -50,6 +55,7 @@ impl<R> Inbox<R> {
             state.bytes += weight(delivery.message.body.len());
             state.waiting.push_back(delivery);
         }
+        state.known = true;
         drop(state);
         self.changed.notify_one();
     }
@@ -73,7 +79,8 @@ impl<R> Inbox<R> {
     /// from one to the other: log then, and only then.
     pub(super) fn trouble(&self, trouble: Option<QueueError>) -> bool {
         let mut state = self.state();
-        let news = state.trouble.is_some() != trouble.is_some();
+        let news = !state.known || state.trouble.is_some() != trouble.is_some();
+        state.known = true;
         state.trouble = trouble;
         drop(state);
         if news {
@@ -97,9 +104,12 @@ impl<R> Inbox<R> {
         if !ready.is_empty() {
             return Ok(ready);
         }
+        // Before anything was heard of the broker, nobody can say that all is well.
+        let wait = if self.state().known { wait } else { wait.max(FIRST_CONTACT) };
         // A permit left over from earlier only makes this return early, with nothing.
         match tokio::time::timeout(wait, self.changed.notified()).await {
             Ok(()) => self.take(room),
+            Err(_) if !self.state().known => Err(QueueError::new("nothing has been heard of the broker yet")),
             Err(_) => Ok(Vec::new()),
         }
     }
@@ -187,6 +197,8 @@ mod tests {
     async fn an_empty_one_waits_and_says_what_is_wrong() {
         let inbox = Arc::new(Inbox::new(|| {}));
         let plenty = room(9, 1 << 20).await;
+        assert!(inbox.receive(plenty, LONG).await.is_err(), "nobody knows");
+        assert!(inbox.trouble(None));
         assert!(inbox.receive(plenty, LONG).await.unwrap().is_empty());
         let receive = tokio::spawn({
             let inbox = inbox.clone();

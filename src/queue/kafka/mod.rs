@@ -1,24 +1,109 @@
 //! Apache Kafka, through librdkafka.
+//!
+//! ```text
+//!  broker ─▶ librdkafka ─▶ poll thread ─▶ Inbox ─▶ receive ─▶ … ─▶ ack ─┐
+//!     ▲                        │ ▲                                      │
+//!     └── commit ◀── store ◀───┘ └───────────── Offsets ◀───────────────┘
+//! ```
+//!
+//! What is committed of a partition is the frontier of its present assignment: the offset up to which every record that
+//! was given out since then is stored. No record that is held is ever passed.
 
-use super::{Producer, QueueBackend, QueueError};
+mod context;
+mod offsets;
+mod poll;
+mod producer;
+mod settings;
+mod trouble;
+
+pub use producer::KafkaProducer;
+
+use super::inbox::Inbox;
+use super::{QueueBackend, QueueError};
 use crate::budget::Room;
-use crate::config;
+use crate::config::{Kafka, Limits};
 use crate::pipeline::{Delivery, Stored};
-use bytes::Bytes;
+use context::Context;
+use offsets::{Assignment, Offsets};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Thread;
 use std::time::Duration;
+use tokio::sync::watch;
+use trouble::Condition;
+
+/// What may wait to be received, at most. librdkafka fetches ahead of it by itself.
+const WAITING: (usize, usize) = (2000, 16 << 20);
+/// How far a partition may go on beyond a record that is not settled: so many are redelivered after a crash.
+const LONGEST_SPAN: usize = 100_000;
+/// For leaving the group. Brokers that are away do not answer.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
+const UNKNOWN: u64 = u64::MAX;
 
 /// A member of a consumer group.
-#[derive(Debug)]
-pub struct KafkaQueue {}
+pub struct KafkaQueue {
+    shared: Arc<Shared>,
+    ended: watch::Receiver<bool>,
+}
 
-/// Settles one record.
-#[derive(Debug)]
-pub struct Receipt {}
+struct Shared {
+    settings: Kafka,
+    offsets: Mutex<Offsets>,
+    inbox: Inbox<Receipt>,
+    /// Messages and bytes that may wait in it.
+    bound: (usize, usize),
+    condition: Mutex<Condition>,
+    missing: Mutex<BTreeSet<String>>,
+    lag: AtomicU64,
+    stop: AtomicBool,
+    poller: Arc<OnceLock<Thread>>,
+}
+
+/// Settles one record; dropped, it is fetched again.
+pub struct Receipt {
+    assignment: Assignment,
+    offset: i64,
+    /// `None` once it is settled.
+    shared: Option<Arc<Shared>>,
+}
 
 impl KafkaQueue {
-    /// Starts to consume. Needs no broker yet: one that is away is waited for.
-    pub fn start(_settings: &config::Kafka, _limits: &config::Limits) -> Result<KafkaQueue, QueueError> {
-        Err(QueueError::new("not yet"))
+    /// Starts to consume. Needs no broker yet: one that is away is waited for. `Err` where the settings are wrong.
+    pub fn start(settings: &Kafka, limits: &Limits) -> Result<KafkaQueue, QueueError> {
+        let config = settings::consumer(settings)?;
+        // Refuses what librdkafka does not know, now rather than for ever.
+        config.create_native_config().map_err(wrong)?;
+        let poller = Arc::new(OnceLock::<Thread>::new());
+        let shared = Arc::new(Shared {
+            settings: settings.clone(),
+            offsets: Mutex::default(),
+            inbox: Inbox::new({
+                let poller = poller.clone();
+                move || wake(&poller)
+            }),
+            bound: (limits.max_in_flight_messages.clamp(1, WAITING.0), limits.max_in_flight_bytes.clamp(1, WAITING.1)),
+            condition: Mutex::default(),
+            missing: Mutex::default(),
+            lag: AtomicU64::new(UNKNOWN),
+            stop: AtomicBool::new(false),
+            poller,
+        });
+        let (end, ended) = watch::channel(false);
+        let thread = std::thread::Builder::new().name("kafka".into()).spawn({
+            let shared = shared.clone();
+            move || {
+                poll::run(&config, &shared);
+                end.send_replace(true);
+            }
+        });
+        let thread = thread.map_err(|error| QueueError::new("cannot start a thread for Kafka").because(error))?;
+        shared.poller.set(thread.thread().clone()).ok();
+        Ok(KafkaQueue { shared, ended })
     }
 }
 
@@ -26,36 +111,156 @@ impl QueueBackend for KafkaQueue {
     const NAME: &'static str = "kafka";
     type Receipt = Receipt;
 
-    async fn receive(&self, _room: Room, _wait: Duration) -> Result<Vec<Delivery<Receipt>>, QueueError> {
-        Err(QueueError::new("not yet"))
+    async fn receive(&self, room: Room, wait: Duration) -> Result<Vec<Delivery<Receipt>>, QueueError> {
+        self.shared.inbox.receive(room, wait).await
     }
 
-    async fn ack(&self, _stored: Vec<Stored<Receipt>>) -> Result<(), QueueError> {
-        Err(QueueError::new("not yet"))
+    async fn ack(&self, stored: Vec<Stored<Receipt>>) -> Result<(), QueueError> {
+        let mut offsets = self.shared.offsets();
+        let mut holds = Vec::with_capacity(stored.len());
+        for stored in stored {
+            let (receipt, _, hold) = stored.into_parts();
+            offsets.settle(receipt.assignment, receipt.offset);
+            receipt.forget();
+            holds.push(hold);
+        }
+        drop(offsets);
+        drop(holds);
+        Ok(())
     }
 
-    async fn release(&self, _receipts: Vec<Receipt>) -> Result<(), QueueError> {
-        Err(QueueError::new("not yet"))
+    /// They stay uncommitted. Whoever has their partitions next begins with them.
+    async fn release(&self, receipts: Vec<Receipt>) -> Result<(), QueueError> {
+        receipts.into_iter().for_each(Receipt::forget);
+        Ok(())
     }
 
     async fn close(&self) -> Result<(), QueueError> {
-        Err(QueueError::new("not yet"))
+        self.shared.stop();
+        let mut ended = self.ended.clone();
+        match tokio::time::timeout(CLOSE_TIMEOUT, ended.wait_for(|ended| *ended)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(QueueError::new(format!(
+                "Kafka at {} did not hear within {} s that we leave: our partitions go to others once the session times out",
+                self.shared.settings.brokers.join(", "),
+                CLOSE_TIMEOUT.as_secs()
+            ))),
+        }
+    }
+
+    fn lag(&self) -> Option<u64> {
+        let lag = self.shared.lag.load(Relaxed);
+        (lag != UNKNOWN).then_some(lag)
     }
 }
 
-/// Puts records on topics.
-#[derive(Debug)]
-pub struct KafkaProducer {}
+impl Shared {
+    fn offsets(&self) -> MutexGuard<'_, Offsets> {
+        self.offsets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-impl KafkaProducer {
-    /// Connects in the background; a broker that is away fails the first sends.
-    pub fn start(_settings: &config::Kafka) -> Result<KafkaProducer, QueueError> {
-        Err(QueueError::new("not yet"))
+    fn condition(&self, change: impl FnOnce(&mut Condition)) {
+        change(&mut self.condition.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Lets the worker know how things stand.
+    fn tell(&self) {
+        let condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
+        if !condition.is_unknown() {
+            let sentence = condition.sentence(&self.settings);
+            drop(condition);
+            self.inbox.trouble(sentence);
+        }
+    }
+
+    /// Stores what may be committed.
+    fn store(&self, consumer: &BaseConsumer<Context>) {
+        let positions = self.offsets().to_store();
+        if positions.is_empty() {
+            return;
+        }
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        let added: Result<(), KafkaError> = positions.iter().try_for_each(|position| {
+            list.add_partition_offset(&position.topic, position.partition, Offset::Offset(position.offset))
+        });
+        if let Err(error) = added.and_then(|()| consumer.store_offsets(&list)) {
+            // A partition that is being taken away; its records come again.
+            tracing::debug!(%error, "offsets are not stored");
+        }
+    }
+
+    /// Whether what waits has reached an `n`th of its bound, or a partition has gone too far beyond an open record.
+    fn is_full(&self, n: usize) -> bool {
+        let (messages, bytes) = self.inbox.held();
+        let waits = messages * n >= self.bound.0.max(n) || bytes * n >= self.bound.1;
+        (waits && messages > 0) || self.offsets().longest_span() * n >= LONGEST_SPAN
+    }
+
+    /// Notes which topics do not exist; whether any of them is news.
+    fn newly_missing(&self, topics: &[String]) -> bool {
+        let now: BTreeSet<_> = topics.iter().cloned().collect();
+        let mut known = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = !now.is_subset(&known);
+        *known = now;
+        news
+    }
+
+    fn set_lag(&self, lag: Option<u64>) {
+        self.lag.store(lag.unwrap_or(UNKNOWN), Relaxed);
+    }
+
+    fn stopping(&self) -> bool {
+        self.stop.load(Relaxed)
+    }
+
+    fn stop(&self) {
+        self.stop.store(true, Relaxed);
+        wake(&self.poller);
+        drop(self.inbox.close());
     }
 }
 
-impl Producer for KafkaProducer {
-    async fn send(&self, _to: &str, _body: Bytes) -> Result<(), QueueError> {
-        Err(QueueError::new("not yet"))
+fn wake(poller: &OnceLock<Thread>) {
+    if let Some(thread) = poller.get() {
+        thread.unpark();
+    }
+}
+
+/// librdkafka does not take the settings.
+fn wrong(error: KafkaError) -> QueueError {
+    QueueError::new("the settings of Kafka are refused; look at KAFKA_PROPERTIES and the KAFKA_SSL_ files")
+        .because(error)
+}
+
+impl Drop for KafkaQueue {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}
+
+impl Receipt {
+    /// Drops it without fetching its record again.
+    fn forget(mut self) {
+        self.shared = None;
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.shared {
+            shared.offsets().dropped(self.assignment, self.offset);
+        }
+    }
+}
+
+impl fmt::Debug for KafkaQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaQueue").field("inbox", &self.shared.inbox).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Receipt({})", self.offset)
     }
 }

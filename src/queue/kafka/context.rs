@@ -1,0 +1,103 @@
+//! What librdkafka tells us between records: assignments, failures, statistics, its log.
+
+use super::Shared;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// All callbacks run on the thread that polls.
+pub(super) struct Context {
+    pub(super) shared: Arc<Shared>,
+    /// Partitions were assigned since this was last looked at.
+    pub(super) assigned: AtomicBool,
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(partitions) => {
+                let mut offsets = self.shared.offsets();
+                for element in partitions.elements() {
+                    offsets.assign(element.topic(), element.partition());
+                }
+                drop(offsets);
+                tracing::debug!(partitions = ?names(partitions), "partitions are assigned");
+                self.assigned.store(true, Relaxed);
+                self.shared.condition(|condition| condition.works());
+            }
+            Rebalance::Revoke(partitions) => {
+                // What we store now is committed as the partitions go; somebody else may own lost ones already.
+                if !consumer.assignment_lost() {
+                    self.shared.store(consumer);
+                }
+                let mut offsets = self.shared.offsets();
+                let ended: Vec<_> = partitions
+                    .elements()
+                    .iter()
+                    .filter_map(|element| offsets.revoke(element.topic(), element.partition()))
+                    .collect();
+                drop(offsets);
+                tracing::debug!(partitions = ?names(partitions), "partitions are taken away");
+                drop(self.shared.inbox.take_if(|receipt| ended.contains(&receipt.assignment)));
+            }
+            Rebalance::Error(error) => tracing::warn!(%error, "rebalance failed"),
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        if let Err(error) = result {
+            // The offsets stay stored, and are committed with the next ones.
+            tracing::debug!(%error, "offsets are not committed yet");
+        }
+    }
+}
+
+fn names(partitions: &TopicPartitionList) -> Vec<String> {
+    partitions.elements().iter().map(|it| format!("{}/{}", it.topic(), it.partition())).collect()
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
+        log(level, fac, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if let Some(code) = error.rdkafka_error_code() {
+            self.shared.condition(|condition| condition.failed(code, reason));
+        }
+        tracing::debug!(%error, reason, "librdkafka");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let up = statistics.brokers.values().any(|broker| matches!(broker.state.as_str(), "UP" | "UPDATE"));
+        self.shared.condition(|condition| condition.connections(up));
+        self.shared.set_lag(lag(&statistics));
+    }
+}
+
+/// What is at the broker in the partitions that are ours, and not committed. `None` while a partition does not know.
+fn lag(statistics: &Statistics) -> Option<u64> {
+    let partitions = statistics.topics.values().flat_map(|topic| &topic.partitions);
+    // Partition -1 is librdkafka's own; one that is not fetched is somebody else's.
+    let ours = partitions.filter(|(id, it)| **id >= 0 && it.desired && it.fetch_state != "none").map(|(_, it)| it);
+    ours.map(|it| match it.consumer_lag {
+        -1 if it.hi_offset >= 0 => u64::try_from(it.hi_offset - it.next_offset.max(it.lo_offset).max(0)).ok(),
+        lag => u64::try_from(lag).ok(),
+    })
+    .try_fold(0, |sum, lag| Some(sum + lag?))
+}
+
+/// What matters of it is said in our own words, once per change.
+pub(super) fn log(level: RDKafkaLogLevel, fac: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            tracing::error!(fac, "librdkafka: {message}");
+        }
+        _ => tracing::debug!(fac, "librdkafka: {message}"),
+    }
+}
