@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod deployed;
 mod harness;
 #[cfg(feature = "kafka")]
 mod kafka;
@@ -22,7 +23,9 @@ macro_rules! cases {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
-                    crate::suite::$case::<$harness>().await;
+                    #[allow(unused_imports)] // some come from here, some from there
+                    use crate::{deployed::*, suite::*};
+                    $case::<$harness>().await;
                 }
             )*
         }
@@ -54,6 +57,8 @@ macro_rules! conforms {
             the_largest_body_the_broker_takes
             unknown_headers_change_nothing
             who_is_refused_says_why_in_one_sentence
+            what_sdks_send_to_sources_that_do_not_exist_yet
+            twenty_thousand_events_two_workers_and_kill_9
         }
     };
 }
