@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unreachable_pub, missing_docs)]
+// The memory queue alone leaves some of it aside.
+#![cfg_attr(not(any(feature = "kafka", feature = "rabbitmq")), allow(dead_code))]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -77,3 +79,6 @@ cases! { memory_queue, crate::memory::MemoryHarness:
     the_largest_body_the_broker_takes
     unknown_headers_change_nothing
 }
+
+#[cfg(feature = "kafka")]
+conforms! { kafka_broker, crate::kafka::KafkaHarness }
