@@ -1,6 +1,7 @@
 //! Apache Kafka.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -13,21 +14,54 @@ use rdkafka::error::KafkaResult;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use xray_processor_worker::budget::Budget;
 use xray_processor_worker::config::{Config, Kafka, Limits};
-use xray_processor_worker::queue::kafka::KafkaQueue;
+use xray_processor_worker::queue::kafka::{KafkaProducer, KafkaQueue};
+use xray_processor_worker::queue::{Producer, QueueBackend};
 
 use crate::harness::{Harness, Refused, Whose};
-use crate::rig::limits;
+use crate::rig::{limits, run, until};
 use crate::support::servers::Server;
 
 const PARTITIONS: i32 = 4;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A topic and a consumer group.
-pub struct KafkaHarness {
+/// A topic and a consumer group, whose members agree on who has what in the way of `G`.
+pub struct KafkaHarness<G> {
     server: Running,
     settings: Kafka,
     sent: AtomicUsize,
+    group: PhantomData<G>,
+}
+
+/// How members of a group share its partitions.
+pub trait Group: Send + Sync + 'static {
+    const PROPERTIES: &[(&str, &str)];
+}
+
+/// As it is where nobody sets anything: only what moves is taken away. A killed member is missed soon.
+pub struct Cooperative;
+
+impl Group for Cooperative {
+    const PROPERTIES: &[(&str, &str)] = &[("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")];
+}
+
+/// All is taken away from everyone, and given out anew.
+pub struct Eager;
+
+impl Group for Eager {
+    const PROPERTIES: &[(&str, &str)] = &[
+        ("session.timeout.ms", "6000"),
+        ("heartbeat.interval.ms", "500"),
+        ("partition.assignment.strategy", "range,roundrobin"),
+    ];
+}
+
+/// The protocol of Kafka 4 (KIP-848), in which the broker decides.
+pub struct Brokered;
+
+impl Group for Brokered {
+    const PROPERTIES: &[(&str, &str)] = &[("group.protocol", "consumer")];
 }
 
 enum Running {
@@ -44,7 +78,7 @@ impl Running {
     }
 }
 
-impl KafkaHarness {
+impl<G: Group> KafkaHarness<G> {
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", self.settings.brokers.join(","));
@@ -92,7 +126,7 @@ impl KafkaHarness {
     }
 }
 
-impl Harness for KafkaHarness {
+impl<G: Group> Harness for KafkaHarness<G> {
     type Queue = KafkaQueue;
 
     /// `max.poll.interval.ms`: a member that does not poll for so long is thrown out of its group.
@@ -109,15 +143,15 @@ impl Harness for KafkaHarness {
             Whose::Own => Running::Own(Server::start_with("kafka", &["--auto-create"])),
         };
         let name = format!("conformance-{:032x}", rand::random::<u128>());
-        let ours = [("session.timeout.ms", "6000"), ("max.poll.interval.ms", "6000"), ("heartbeat.interval.ms", "500")];
+        let ours = [&[("max.poll.interval.ms", "6000")], G::PROPERTIES].concat();
         let settings = Kafka {
             brokers: vec![server.server().env("KAFKA_BROKERS").to_owned()],
             topics: vec![name.clone()],
             group_id: name.clone(),
-            properties: ours.map(|(name, value)| (name.to_owned(), value.into())).into(),
+            properties: ours.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect(),
             ..Config::default().kafka
         };
-        let harness = KafkaHarness { server, settings, sent: AtomicUsize::new(0) };
+        let harness = KafkaHarness { server, settings, sent: AtomicUsize::new(0), group: PhantomData };
         let admin: AdminClient<DefaultClientContext> = harness.client().create().unwrap();
         let topic = NewTopic::new(&name, PARTITIONS, TopicReplication::Fixed(1));
         let created = admin.create_topics([&topic], &AdminOptions::new().operation_timeout(Some(TIMEOUT))).await;
@@ -135,8 +169,8 @@ impl Harness for KafkaHarness {
         if topics.len() == 1 {
             variables.insert("KAFKA_TOPICS", topics.join(","));
             variables.insert("KAFKA_GROUP_ID", group_id.clone());
-            // A killed member is missed only then, and its partitions with it.
-            variables.insert("KAFKA_PROPERTIES", "session.timeout.ms=6000;heartbeat.interval.ms=500".into());
+            let properties: Vec<_> = G::PROPERTIES.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            variables.insert("KAFKA_PROPERTIES", properties.join("; "));
         }
         variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
@@ -171,7 +205,7 @@ impl Harness for KafkaHarness {
             (
                 "TLS on a port without",
                 Kafka { security_protocol: Some("ssl"), ..self.on("plaintext") },
-                &["TLS with Kafka", "KAFKA_SECURITY_PROTOCOL"],
+                &["KAFKA_SECURITY_PROTOCOL", "PLAINTEXT broker listener?"],
             ),
             (
                 "nobody there",
@@ -241,5 +275,76 @@ impl Harness for KafkaHarness {
             Running::Own(server) => server.restart(),
             Running::Shared(_) => unreachable!("the others need it"),
         }
+    }
+}
+
+/// Each listener with each way to log in that it knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_way_to_log_in() {
+    let harness = KafkaHarness::<Cooperative>::start(Whose::Shared).await;
+    let ca = harness.server.server().running().ca.clone().unwrap();
+    // The certificate of the test CA is good for clients as well.
+    let [cert, key] = ["server.pem", "server.key"].map(|name| Some(ca.with_file_name(name)));
+    let login = |listener, mechanism, user: &str, password: &str| Kafka {
+        sasl_mechanism: mechanism,
+        sasl_username: Some(user.into()),
+        sasl_password: Some(password.into()),
+        ..harness.on(listener)
+    };
+    let plaintext = |kafka| Kafka { security_protocol: Some("sasl_plaintext"), ..kafka };
+    let over_tls = |kafka| Kafka { ssl_ca_file: Some(ca.clone()), ..kafka };
+    for (n, settings) in [
+        plaintext(login("sasl_plaintext", "PLAIN", "plain", "plain-secret")),
+        plaintext(login("sasl_plaintext", "SCRAM-SHA-256", "worker", "secret")),
+        plaintext(login("sasl_plaintext", "SCRAM-SHA-512", "worker", "secret")),
+        over_tls(login("sasl_ssl", "SCRAM-SHA-512", "worker", "secret")),
+        over_tls(login("sasl_ssl", "PLAIN", "plain", "plain-secret")),
+        over_tls(Kafka { ssl_cert_file: cert, ssl_key_file: key, ..harness.on("ssl") }),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // In a group of its own each finds all that was ever sent.
+        let settings = Kafka { group_id: format!("{}-{n}", settings.group_id), ..settings };
+        let producer = KafkaProducer::start(&settings).unwrap();
+        producer.send(&settings.topics[0], run(&format!("r-{n}"), 0)).await.unwrap();
+        let queue = KafkaQueue::start(&settings, &limits()).unwrap();
+        // Held: what is dropped would come again.
+        let mut found = Vec::new();
+        until("what was sent is received", async || {
+            let received = queue.receive(Budget::new(100, 1 << 20).room().await, TIMEOUT).await;
+            found.extend(received.unwrap_or_else(|error| panic!("login {n}: {error}")));
+            found.len() == n + 1
+        })
+        .await;
+        queue.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_producer_says_what_is_wrong() {
+    let harness = KafkaHarness::<Cooperative>::start(Whose::Shared).await;
+    let soon = [("message.timeout.ms".to_owned(), "3000".into())].into();
+    let settings = Kafka { properties: soon, ..harness.settings.clone() };
+    let refused = async |settings: &Kafka, to: &str, body: Bytes| {
+        KafkaProducer::start(settings).unwrap().send(to, body).await.unwrap_err().to_string()
+    };
+    let error = refused(&harness.settings, "no-such-topic", Bytes::from("x")).await;
+    assert!(error.contains("no topic no-such-topic") && error.contains("KAFKA_TOPICS"), "{error}");
+    let error = refused(&settings, &settings.topics[0], Bytes::from(vec![b'x'; 2 << 20])).await;
+    assert!(error.contains("does not take a message"), "{error}");
+    let nowhere = Kafka { brokers: vec!["127.0.0.1:1".into()], ..settings };
+    let error = refused(&nowhere, "t", Bytes::from("x")).await;
+    assert!(error.contains("127.0.0.1:1") && error.contains("KAFKA_BROKERS"), "{error}");
+}
+
+#[test]
+fn settings_that_librdkafka_refuses() {
+    for property in ["no.such.property", "session.timeout.ms", "group.protocol"] {
+        let properties = [(property.to_owned(), "geheim".into())].into();
+        let settings = Kafka { properties, ..Config::default().kafka };
+        let error = KafkaQueue::start(&settings, &limits()).unwrap_err();
+        let said = format!("{error}: {:?}", std::error::Error::source(&error).map(ToString::to_string));
+        assert!(said.contains("KAFKA_PROPERTIES") && said.contains(property) && !said.contains("geheim"), "{said}");
     }
 }

@@ -16,9 +16,7 @@ use xray_processor_worker::worker::{self, Context, Settings, Stop};
 
 use crate::harness::Harness;
 use crate::support::ledger::Ledger;
-
-/// Longer than anything takes that works, on a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub use crate::support::ledger::PATIENCE;
 
 /// A worker.
 pub struct Worker {

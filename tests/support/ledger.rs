@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,6 +24,9 @@ pub enum Gate {
     /// Recomputes of the step [`SLOW`], which has a lane of its own.
     Slow,
 }
+
+/// Longer than anything takes that works, on a loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A step so heavy that it is recomputed apart from all others.
 pub const SLOW: &str = "slow";
@@ -71,7 +75,9 @@ impl Ledger {
     /// Waits until a call stands before the gate that is shut.
     pub async fn reached(&self) {
         let shut = *self.shut.borrow();
-        self.reached.subscribe().wait_for(|reached| reached.is_some() && *reached == shut).await.unwrap();
+        let mut reached = self.reached.subscribe();
+        let stands_there = reached.wait_for(|reached| reached.is_some() && *reached == shut);
+        tokio::time::timeout(PATIENCE, stands_there).await.expect("no call reaches the gate").unwrap();
     }
 
     /// Which events are stored, rows included, by the part of their key after the date.

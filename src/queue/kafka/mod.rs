@@ -28,6 +28,7 @@ use offsets::{Assignment, Offsets};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaConfRes;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -226,10 +227,20 @@ fn wake(poller: &OnceLock<Thread>) {
     }
 }
 
-/// librdkafka does not take the settings.
+/// librdkafka does not take the settings. Its own words would repeat values, which may be secrets.
 fn wrong(error: KafkaError) -> QueueError {
-    QueueError::new("the settings of Kafka are refused; look at KAFKA_PROPERTIES and the KAFKA_SSL_ files")
-        .because(error)
+    match error {
+        KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, property, _) => {
+            QueueError::new(format!("KAFKA_PROPERTIES: librdkafka has no property {property}"))
+        }
+        KafkaError::ClientConfig(_, _, property, _) => QueueError::new(format!(
+            "librdkafka refuses the value of its property {property}; look at KAFKA_PROPERTIES and the settings of Kafka"
+        )),
+        error => {
+            let what = "librdkafka refuses the settings of Kafka; look at KAFKA_PROPERTIES and the KAFKA_SSL_ files";
+            QueueError::new(what).because(error)
+        }
+    }
 }
 
 impl Drop for KafkaQueue {

@@ -47,6 +47,8 @@ pub(super) fn producer(settings: &Kafka) -> Result<ClientConfig, QueueError> {
         .set("message.max.bytes", LARGEST_RECORD)
         .set("message.timeout.ms", "30000")
         .set("linger.ms", "5")
+        // A topic that is created as it is first sent to is there sooner; without, one that is missing is waited for.
+        .set("topic.metadata.propagation.max.ms", "5000")
         .set("allow.auto.create.topics", "true");
     common(&mut config, settings)?;
     config.set("enable.idempotence", "true").set("acks", "all");

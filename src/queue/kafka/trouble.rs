@@ -83,10 +83,10 @@ impl Condition {
             return Some(QueueError::new(format!("the Kafka client cannot go on and starts anew: {}", plain(reason))));
         }
         if self.connected == Some(false) {
-            let Some((code, reason)) = &self.failure else {
-                return Some(QueueError::new(format!("no Kafka broker at {at} can be reached; look at KAFKA_BROKERS")));
-            };
-            return Some(QueueError::new(unconnected(*code, &at, settings)).because(plain(reason)));
+            return Some(match &self.failure {
+                Some((code, reason)) => QueueError::new(unconnected(*code, &at, settings)).because(plain(reason)),
+                None => QueueError::new(unconnected(Code::BrokerTransportFailure, &at, settings)),
+            });
         }
         if let Some((code, reason)) = &self.refused {
             let what = match code {
