@@ -1,0 +1,82 @@
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use xray_processor_worker::config::{Config, Kafka, Limits};
+use xray_processor_worker::queue::kafka::KafkaQueue;
+
+use crate::Bench;
+use crate::support::servers::Server;
+
+pub struct KafkaBench {
+    settings: Kafka,
+    topic: usize,
+}
+
+impl KafkaBench {
+    pub fn start() -> KafkaBench {
+        let server = Box::leak(Box::new(Server::start_with("kafka", &["--auto-create"])));
+        let settings = Kafka { brokers: vec![server.env("KAFKA_BROKERS").to_owned()], ..Config::default().kafka };
+        KafkaBench { settings, topic: 0 }
+    }
+}
+
+impl Bench for KafkaBench {
+    const NAME: &'static str = "kafka";
+    type Queue = KafkaQueue;
+
+    async fn fill(&mut self, bodies: &[Bytes]) {
+        self.topic += 1;
+        let name = format!("bench-{}", self.topic);
+        (self.settings.topics, self.settings.group_id) = (vec![name.clone()], name.clone());
+        let brokers = self.settings.brokers.join(",");
+        let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+        let sending = bodies.iter().map(|body| {
+            let (producer, name) = (producer.clone(), name.clone());
+            async move {
+                let record = FutureRecord::<(), [u8]>::to(&name).payload(body);
+                producer.send(record, Duration::from_secs(60)).await.unwrap();
+            }
+        });
+        futures_util::future::join_all(sending).await;
+    }
+
+    /// As one would write it: copies each payload, stores each offset, lets the driver commit.
+    async fn bare(&mut self, messages: usize) -> Duration {
+        let properties = BTreeMap::from([
+            ("bootstrap.servers", self.settings.brokers.join(",")),
+            ("group.id", self.settings.group_id.clone()),
+            ("enable.auto.offset.store", "false".into()),
+            ("auto.offset.reset", "earliest".into()),
+            ("partition.assignment.strategy", "cooperative-sticky".into()),
+            ("queued.max.messages.kbytes", "16384".into()),
+            ("fetch.queue.backoff.ms", "20".into()),
+        ]);
+        let topic = self.settings.topics[0].clone();
+        let loops = move || {
+            let consumer: BaseConsumer = properties.into_iter().collect::<ClientConfig>().create().unwrap();
+            consumer.subscribe(&[&topic]).unwrap();
+            let (mut began, mut seen, mut bytes) = (None, 0, 0);
+            while seen < messages {
+                let Some(record) = consumer.poll(Duration::from_secs(1)) else { continue };
+                let Ok(record) = record else { continue };
+                began.get_or_insert_with(Instant::now);
+                bytes += Bytes::copy_from_slice(record.payload().unwrap()).len();
+                consumer.store_offset_from_message(&record).unwrap();
+                seen += 1;
+            }
+            let took = began.unwrap().elapsed();
+            assert!(bytes > 0);
+            took
+        };
+        tokio::task::spawn_blocking(loops).await.unwrap()
+    }
+
+    fn queue(&mut self, limits: &Limits) -> KafkaQueue {
+        KafkaQueue::start(&self.settings, limits).unwrap()
+    }
+}

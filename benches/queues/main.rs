@@ -1,0 +1,160 @@
+//! What a backend adds to its driver: `cargo bench --features full --bench queues [-- MESSAGES]`.
+//!
+//! On real brokers, bodies of 1 KB: the driver in a bare loop that receives and acks, beside the worker's own loop with
+//! stores that cost nothing. In the first table the bodies are arrays without an event, so that only the queue's side is
+//! measured; in the second they are events, and parsing, keys and stages count too. Both in one run, in turns, medians.
+
+#![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+#[cfg(feature = "kafka")]
+mod kafka;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use prometheus_client::registry::Registry;
+use support::ledger::Ledger;
+use xray_processor_worker::budget::{Budget, Room};
+use xray_processor_worker::config::{self, QueueType};
+use xray_processor_worker::health::Health;
+use xray_processor_worker::metrics::Metrics;
+use xray_processor_worker::pipeline::{Delivery, Limits, Stored, Tally};
+use xray_processor_worker::queue::{QueueBackend, QueueError};
+use xray_processor_worker::worker::{self, Context, Settings, Stop};
+
+const ROUNDS: usize = 5;
+const BODY: usize = 1000;
+
+/// A broker to measure.
+pub trait Bench {
+    const NAME: &'static str;
+    type Queue: QueueBackend;
+    /// Puts the bodies where the next measurement finds them.
+    fn fill(&mut self, bodies: &[Bytes]) -> impl Future<Output = ()>;
+    /// The driver alone: from the first message to the last ack.
+    fn bare(&mut self, messages: usize) -> impl Future<Output = Duration>;
+    fn queue(&mut self, limits: &config::Limits) -> Self::Queue;
+}
+
+fn main() {
+    let messages = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(50_000);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    for (what, body) in [("no events", nothing as fn(usize) -> Bytes), ("events", event)] {
+        println!("\n{messages} bodies of {BODY} bytes, {what}; messages per second, medians of {ROUNDS}");
+        println!("| queue | bare driver | worker | ratio |\n|---|---|---|---|");
+        let bodies: Vec<Bytes> = (0..messages).map(body).collect();
+        #[cfg(feature = "kafka")]
+        runtime.block_on(compare(kafka::KafkaBench::start(), &bodies));
+        #[cfg(feature = "rabbitmq")]
+        runtime.block_on(compare(rabbitmq::RabbitmqBench::start(), &bodies));
+    }
+}
+
+/// Acked as nothing.
+fn nothing(_: usize) -> Bytes {
+    format!("[{}]", " ".repeat(BODY - 2)).into()
+}
+
+fn event(n: usize) -> Bytes {
+    let event = format!(
+        r#"{{"id":"{n}","stepId":"s-{}","runId":"r","outcome":"kept","itemId":"i","timestamp":"2026-01-31T12:00:00Z","input":""}}"#,
+        n % 100
+    );
+    let ballast = "x".repeat(BODY - event.len());
+    event.replace(r#""input":"""#, &format!(r#""input":"{ballast}""#)).into()
+}
+
+async fn compare<B: Bench>(mut bench: B, bodies: &[Bytes]) {
+    let (mut bare, mut ours) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        bench.fill(bodies).await;
+        bare.push(bench.bare(bodies.len()).await);
+        bench.fill(bodies).await;
+        ours.push(through_the_worker(&mut bench, bodies.len()).await);
+    }
+    let [bare, ours] = [bare, ours].map(|mut all| {
+        all.sort();
+        bodies.len() as f64 / all[all.len() / 2].as_secs_f64()
+    });
+    println!("| {} | {bare:.0} | {ours:.0} | {:.2} |", B::NAME, ours / bare);
+}
+
+async fn through_the_worker<B: Bench>(bench: &mut B, messages: usize) -> Duration {
+    let limits =
+        config::Limits { max_event_bytes: 10 << 20, max_in_flight_messages: 10_000, max_in_flight_bytes: 64 << 20 };
+    let queue = Timed {
+        queue: bench.queue(&limits),
+        began: Mutex::default(),
+        acked: AtomicUsize::new(0),
+        messages,
+        stop: Stop::default(),
+    };
+    let (budget, health) = (Budget::new(limits.max_in_flight_messages, limits.max_in_flight_bytes), Health::default());
+    let metrics =
+        Metrics::register(&mut Registry::default(), QueueType::Memory, &["objects", "database"], &budget, &health);
+    let context = Context {
+        stores: Ledger::new().stores(),
+        budget,
+        metrics,
+        health,
+        tally: std::sync::Arc::new(Tally::default()),
+    };
+    let settings = Settings {
+        batch_size: 10,
+        poll_interval: Duration::from_secs(1),
+        shutdown_timeout: Duration::from_secs(10),
+        limits: Limits { max_event_bytes: limits.max_event_bytes },
+    };
+    let stop = queue.stop.clone();
+    worker::run(&queue, &context, settings, &stop).await.unwrap();
+    let (began, ended) = *queue.began.lock().unwrap();
+    ended.unwrap() - began.unwrap()
+}
+
+/// Looks at the clock when the first message comes and when the last ack is out.
+#[derive(Debug)]
+struct Timed<Q> {
+    queue: Q,
+    began: Mutex<(Option<Instant>, Option<Instant>)>,
+    acked: AtomicUsize,
+    messages: usize,
+    stop: Stop,
+}
+
+impl<Q: QueueBackend> QueueBackend for Timed<Q> {
+    const NAME: &'static str = Q::NAME;
+    type Receipt = Q::Receipt;
+
+    async fn receive(&self, room: Room, wait: Duration) -> Result<Vec<Delivery<Q::Receipt>>, QueueError> {
+        let received = self.queue.receive(room, wait).await;
+        if received.as_ref().is_ok_and(|received| !received.is_empty()) {
+            self.began.lock().unwrap().0.get_or_insert_with(Instant::now);
+        }
+        received
+    }
+
+    async fn ack(&self, stored: Vec<Stored<Q::Receipt>>) -> Result<(), QueueError> {
+        let count = stored.len();
+        self.queue.ack(stored).await?;
+        if self.acked.fetch_add(count, Relaxed) + count >= self.messages {
+            self.began.lock().unwrap().1 = Some(Instant::now());
+            self.stop.drain.cancel();
+        }
+        Ok(())
+    }
+
+    async fn release(&self, receipts: Vec<Q::Receipt>) -> Result<(), QueueError> {
+        self.queue.release(receipts).await
+    }
+
+    async fn close(&self) -> Result<(), QueueError> {
+        self.queue.close().await
+    }
+}
