@@ -12,6 +12,8 @@ mod kafka;
 mod memory;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq_erlang;
 mod rig;
 mod suite;
 
@@ -72,3 +74,8 @@ cases! { memory_queue, crate::memory::MemoryHarness:
     the_largest_body_the_broker_takes
     unknown_headers_change_nothing
 }
+
+#[cfg(feature = "rabbitmq")]
+conforms! { rabbitmq_quorum, crate::rabbitmq::Quorum }
+#[cfg(feature = "rabbitmq")]
+conforms! { rabbitmq_classic, crate::rabbitmq::Classic }
