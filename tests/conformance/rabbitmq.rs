@@ -51,7 +51,9 @@ impl<const QUORUM: bool> RabbitmqHarness<QUORUM> {
     pub async fn own(args: &[&str]) -> Self {
         let timeout = CONSUMER_TIMEOUT.as_millis().to_string();
         let args = [&["--consumer-timeout", &timeout], args].concat();
-        Self::on(Which::Own(Box::new(Server::start_with("rabbitmq", &args)))).await
+        let harness = Self::on(Which::Own(Box::new(Server::start_with("rabbitmq", &args)))).await;
+        Erlang::of(&harness.server).save().await;
+        harness
     }
 
     async fn on(server: Which) -> Self {

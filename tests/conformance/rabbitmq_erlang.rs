@@ -29,6 +29,11 @@ const PROGRAM: &str = r#"
     Loop = fun Loop() ->
         case io:get_line("") of
             eof -> halt(0);
+            "!save\n" ->
+                Tables = rpc:call(Node, dets, all, []),
+                [rpc:call(Node, dets, sync, [Table]) || Table <- Tables],
+                io:format("0~n"),
+                Loop();
             Line ->
                 Name = list_to_binary(string:trim(Line)),
                 Answer = try integer_to_list(Left(Name)) catch _:Error -> lists:flatten(io_lib:format("~0p", [Error])) end,
@@ -53,7 +58,8 @@ impl Erlang {
         static NODES: Mutex<BTreeMap<String, Arc<Erlang>>> = Mutex::new(BTreeMap::new());
         let tools = &server.running().tools;
         let mut nodes = NODES.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        nodes.entry(tools["RABBITMQ_NODENAME"].clone()).or_insert_with(|| Arc::new(Erlang::start(tools))).clone()
+        let name = format!("{}:{}", tools["RABBITMQ_NODENAME"], tools["ERL_EPMD_PORT"]);
+        nodes.entry(name).or_insert_with(|| Arc::new(Erlang::start(tools))).clone()
     }
 
     fn start(tools: &BTreeMap<String, String>) -> Erlang {
@@ -72,6 +78,12 @@ impl Erlang {
         let mut answer = String::new();
         assert!(pipes.stdout.read_line(&mut answer).unwrap() > 0, "erl has ended");
         answer.trim().to_owned()
+    }
+
+    /// Makes it write down which quorum queues it has, which it does only now and then: a kill -9 soon after a queue was
+    /// made would lose it, with all that is in it.
+    pub async fn save(self: Arc<Self>) {
+        self.left("!save").await;
     }
 
     /// Messages of a queue, ready and unacked.

@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::connect::Connected;
+use super::lane::in_time;
 use super::ledger::{Acks, Ledger};
 use super::message::message;
 use super::prefetch::Prefetch;
@@ -108,10 +109,11 @@ impl Channel<'_> {
     async fn start(&mut self) -> Result<(), Error> {
         self.quota = self.prefetch.target();
         // It holds for consumers that start from now on, each for itself.
-        self.channel.basic_qos(self.quota, BasicQosOptions { global: false }).await?;
+        in_time(self.channel.basic_qos(self.quota, BasicQosOptions { global: false })).await?;
         let (tag, options) = (self.shared.consumer_tag(), BasicConsumeOptions::default());
         let queue = self.queue.as_ref().into();
-        self.consumer = Some(self.channel.basic_consume(queue, tag, options, FieldTable::default()).await?);
+        let consuming = self.channel.basic_consume(queue, tag, options, FieldTable::default());
+        self.consumer = Some(in_time(consuming).await?);
         Ok(())
     }
 
@@ -119,7 +121,7 @@ impl Channel<'_> {
     async fn pause(&mut self) -> Result<Vec<lapin::message::Delivery>, Error> {
         let mut came = Vec::new();
         if let Some(mut consumer) = self.consumer.take() {
-            self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await?;
+            in_time(self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default())).await?;
             while let Some(delivery) = consumer.next().await {
                 came.push(delivery?);
             }

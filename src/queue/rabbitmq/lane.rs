@@ -12,16 +12,19 @@ use super::trouble;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{Connection, Error};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Between two looks for a queue that is not there.
 const MISSING: Duration = Duration::from_millis(1500);
+/// For one question.
+const ANSWER: Duration = Duration::from_secs(10);
 /// The news that a connection is lost may come a moment after its channels are.
 const MOMENT: Duration = Duration::from_millis(50);
 
@@ -55,7 +58,7 @@ impl Lane {
                 () = stop.cancelled() => return,
                 connected = connected(&mut self.connections) => connected,
             };
-            let pause = match open(&connected.connection, &self.queue, self.shared.settings.declare).await {
+            let pause = match in_time(open(&connected.connection, &self.queue, self.shared.settings.declare)).await {
                 Ok(channel) => {
                     let (ends, held) = self.consume(channel, &connected).await;
                     self.unacked.store(0, Relaxed);
@@ -189,6 +192,12 @@ async fn connected(connections: &mut watch::Receiver<Option<Arc<Connected>>>) ->
             }
         }
     }
+}
+
+/// A queue without a leader, or a node that hangs, does not answer.
+pub(super) async fn in_time<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let silence = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time").into());
+    timeout(ANSWER, call).await.unwrap_or_else(silence)
 }
 
 /// A channel on which the queue was seen. One that is there is taken as it is; a missing one is created where that is
