@@ -5,68 +5,20 @@
 
 mod support;
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use serde_json::Value;
 use support::bodies::{bodies, shuffled};
-use support::bucket;
-use support::clickhouse::{Database, block_on};
-use support::model::{Input, State, diff, expected};
+use support::clickhouse::block_on;
+use support::deployment::Deployment;
+use support::model::{Input, diff, expected};
 use support::servers::Server;
-use support::state::{read_embedded, read_servers};
-use support::worker::{Running, output, work_off, worker, write_lines};
-use xray_processor_worker::config::S3;
+use support::state::read_embedded;
+use support::worker::{Running, output, work_off, write_lines};
 
-/// A bucket and a database that nobody has used yet.
-struct Place {
-    s3: S3,
-    database: Database,
-    variables: Vec<(String, String)>,
-}
-
-impl Place {
-    fn new(objects: &Server, tables: &Server) -> Place {
-        let s3 = bucket::settings(objects);
-        block_on(async { bucket::client(&s3).create_bucket().bucket(&s3.bucket).send().await.map(drop) }).unwrap();
-        let database = Database::on(tables);
-        let mut variables: Vec<(String, String)> =
-            [objects, tables].iter().flat_map(|server| server.running().env.clone()).collect();
-        variables.push(("MINIO_BUCKET".into(), s3.bucket.clone()));
-        variables.push(("CLICKHOUSE_DATABASE".into(), database.name.clone()));
-        Place { s3, database, variables }
-    }
-
-    fn worker(&self, dir: &Path, args: &[&str]) -> Command {
-        let mut command = worker(dir, args);
-        command.envs(self.variables.iter().cloned());
-        command
-    }
-
-    fn input(&self, dir: &Path, input: &str) -> Command {
-        self.worker(dir, &["run", "--input", input, "--output", "json"])
-    }
-
-    fn work_off(&self, dir: &Path, input: &str) -> Value {
-        let output = output(&mut self.input(dir, input));
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    fn state(&self) -> State {
-        read_servers(&self.s3, &self.database)
-    }
-
-    fn assert_state(&self, expected: &State) {
-        let differences = diff(expected, &self.state());
-        assert!(differences.is_empty(), "{}", differences.join("\n"));
-    }
-
-    /// The versions of all derived rows: the same state must have the same.
-    fn versions(&self) -> Vec<std::collections::BTreeMap<String, String>> {
-        [("steps", "step_id"), ("runs", "run_id")].map(|(table, key)| self.database.versions(table, key)).into()
-    }
+/// The versions of all derived rows: the same state must have the same.
+fn versions(place: &Deployment) -> Vec<std::collections::BTreeMap<String, String>> {
+    [("steps", "step_id"), ("runs", "run_id")].map(|(table, key)| place.database.versions(table, key)).into()
 }
 
 fn on(objects: &str) {
@@ -77,20 +29,20 @@ fn on(objects: &str) {
     let model = expected(bodies.iter().map(|body| Input { body, hint: None }));
     let (objects, tables) = (Server::shared(objects), Server::shared("clickhouse"));
 
-    let once = Place::new(objects, tables);
+    let once = Deployment::new(objects, tables);
     let summary = once.work_off(dir, &input);
     assert_eq!(summary["rows"]["decision_events"], model.decision_events.len());
     once.assert_state(&model);
     work_off(dir, "embedded", &input);
     assert_eq!(diff(&once.state(), &read_embedded(&dir.join("embedded"))), [""; 0]);
 
-    let versions = once.versions();
+    let before = versions(&once);
     let again = write_lines(dir.join("again"), &[shuffled(&bodies), bodies[..bodies.len() / 2].to_vec()].concat());
     once.work_off(dir, &again);
     once.assert_state(&model);
-    assert_eq!(once.versions(), versions, "what is known already changes no version");
+    assert_eq!(versions(&once), before, "what is known already changes no version");
 
-    let crashed = Place::new(objects, tables);
+    let crashed = Deployment::new(objects, tables);
     let (front, back) = bodies.split_at(bodies.len() / 2);
     let halves = [shuffled(front), shuffled(back)].map(|half| [half.clone(), half].concat());
     let halves: Vec<String> =
@@ -107,7 +59,7 @@ fn on(objects: &str) {
         assert!(running.ended().success());
     }
     crashed.assert_state(&model);
-    assert_eq!(crashed.versions(), versions);
+    assert_eq!(versions(&crashed), before);
 }
 
 #[test]
@@ -126,7 +78,7 @@ fn wrong_starts() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     std::fs::write(dir.join("events"), "[]").unwrap();
-    let place = Place::new(Server::shared("minio"), Server::shared("clickhouse"));
+    let place = Deployment::new(Server::shared("minio"), Server::shared("clickhouse"));
     let run = |name: &str, value: &str, more: &[&str]| {
         let mut command = place.worker(dir, &[&["run", "--input", "events", "--give-up-after", "1s"], more].concat());
         let found = output(command.env(name, value));
@@ -163,7 +115,7 @@ fn migrate_apart_from_the_worker() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     std::fs::write(dir.join("events"), "[]").unwrap();
-    let place = Place::new(Server::shared("minio"), Server::shared("clickhouse"));
+    let place = Deployment::new(Server::shared("minio"), Server::shared("clickhouse"));
     let run = |args: &[&str]| {
         let found = output(place.worker(dir, args).env("MIGRATE_ON_START", "false"));
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -187,7 +139,7 @@ fn a_worker_waits_for_its_stores() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let (objects, mut tables) = (Server::shared("minio"), Server::start("clickhouse"));
-    let place = Place::new(objects, &tables);
+    let place = Deployment::new(objects, &tables);
     tables.kill_9();
     let serve = || {
         let mut command = place.worker(dir, &["run"]);

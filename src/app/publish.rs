@@ -1,5 +1,8 @@
 //! Which broker an input is published on.
 
+// A build without a broker has nowhere to publish to.
+#![cfg_attr(not(any(feature = "kafka", feature = "rabbitmq")), allow(dead_code, unused))]
+
 use super::{not_compiled_in, queue_failure};
 use crate::config::{Config, QueueType};
 use crate::exit::Failure;
@@ -43,7 +46,6 @@ pub async fn publish(config: &Config, file: &Path, rate: Option<u32>) -> Result<
     }
 }
 
-#[allow(dead_code)] // in a build with the memory queue alone
 async fn all(
     producer: &impl Producer,
     to: &[String],

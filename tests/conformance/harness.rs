@@ -30,6 +30,9 @@ pub trait Harness: Sized + Send + Sync + 'static {
     /// One more worker's side of it.
     fn consumer(&self, limits: &Limits) -> Self::Queue;
 
+    /// What a worker in a process of its own has to be told to consume and publish here, `QUEUE_TYPE` included.
+    fn variables(&self) -> Vec<(String, String)>;
+
     /// Consumers that cannot work, and what the one sentence about each must name: wrong passwords, certificates, places.
     fn refused(&self) -> Vec<Refused<Self::Queue>>;
 
@@ -38,6 +41,10 @@ pub trait Harness: Sized + Send + Sync + 'static {
 
     /// The same for one body with headers.
     fn send_with(&self, body: Bytes, headers: &[(&str, &str)]) -> impl Future<Output = ()> + Send;
+
+    /// Forgets the sources of its own: from now on it is about those that SDKs send to, which do not exist yet. Told of by
+    /// [`variables`](Self::variables), workers create them or wait for them.
+    fn use_default_sources(&mut self);
 
     /// How many messages the broker would give out again if all consumers died now. It is the broker that is asked.
     fn left(&self) -> impl Future<Output = u64> + Send;

@@ -2,16 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unreachable_pub, missing_docs)]
+// The memory queue alone leaves some of it aside.
+#![cfg_attr(not(any(feature = "kafka", feature = "rabbitmq")), allow(dead_code))]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod deployed;
 mod harness;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod memory;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq_cases;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq_erlang;
 mod rig;
@@ -24,7 +29,9 @@ macro_rules! cases {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
-                    crate::suite::$case::<$harness>().await;
+                    #[allow(unused_imports)] // some come from here, some from there
+                    use crate::{deployed::*, suite::*};
+                    $case::<$harness>().await;
                 }
             )*
         }
@@ -56,6 +63,8 @@ macro_rules! conforms {
             the_largest_body_the_broker_takes
             unknown_headers_change_nothing
             who_is_refused_says_why_in_one_sentence
+            what_sdks_send_to_sources_that_do_not_exist_yet
+            twenty_thousand_events_two_workers_and_kill_9
         }
     };
 }
@@ -75,6 +84,8 @@ cases! { memory_queue, crate::memory::MemoryHarness:
     unknown_headers_change_nothing
 }
 
+#[cfg(feature = "kafka")]
+conforms! { kafka_broker, crate::kafka::KafkaHarness }
 #[cfg(feature = "rabbitmq")]
 conforms! { rabbitmq_quorum, crate::rabbitmq::Quorum }
 #[cfg(feature = "rabbitmq")]

@@ -42,6 +42,12 @@ impl Harness for MemoryHarness {
         self.queue.clone()
     }
 
+    fn variables(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn use_default_sources(&mut self) {}
+
     fn refused(&self) -> Vec<Refused<MemoryQueue>> {
         Vec::new()
     }

@@ -25,7 +25,9 @@ pub type Classic = RabbitmqHarness<false>;
 
 pub struct RabbitmqHarness<const QUORUM: bool> {
     pub server: Which,
+    /// The first, where there are several.
     pub queue: String,
+    queues: Vec<String>,
 }
 
 pub enum Which {
@@ -59,7 +61,7 @@ impl<const QUORUM: bool> RabbitmqHarness<QUORUM> {
     async fn on(server: Which) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let queue = format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
-        let harness = RabbitmqHarness { server, queue };
+        let harness = RabbitmqHarness { server, queues: vec![queue.clone()], queue };
         harness.create(FieldTable::default()).await;
         harness
     }
@@ -93,7 +95,7 @@ impl<const QUORUM: bool> RabbitmqHarness<QUORUM> {
     pub fn settings(&self) -> Rabbitmq {
         let mut settings = Config::default().rabbitmq;
         settings.url = self.url().into();
-        settings.queues = vec![self.queue.clone()];
+        settings.queues = self.queues.clone();
         settings.consumer_timeout = CONSUMER_TIMEOUT;
         settings
     }
@@ -148,6 +150,23 @@ impl<const QUORUM: bool> Harness for RabbitmqHarness<QUORUM> {
         RabbitmqQueue::start(&self.settings(), limits).unwrap()
     }
 
+    fn variables(&self) -> Vec<(String, String)> {
+        let timeout = CONSUMER_TIMEOUT.as_millis().to_string();
+        let variables = [
+            ("QUEUE_TYPE", "rabbitmq"),
+            ("AMQP_URL", self.url()),
+            ("RABBITMQ_QUEUES", &self.queues.join(",")),
+            ("RABBITMQ_DECLARE", Self::KIND),
+            ("RABBITMQ_CONSUMER_TIMEOUT_MS", &timeout),
+        ];
+        variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    }
+
+    fn use_default_sources(&mut self) {
+        self.queues = Config::default().rabbitmq.queues;
+        self.queue = self.queues[0].clone();
+    }
+
     fn refused(&self) -> Vec<Refused<RabbitmqQueue>> {
         let refused = |what, url: String, words: &[&str]| {
             let queue = self.with(|settings| settings.url = url.into());
@@ -196,7 +215,12 @@ impl<const QUORUM: bool> Harness for RabbitmqHarness<QUORUM> {
     }
 
     async fn left(&self) -> u64 {
-        Erlang::of(&self.server).left(&self.queue).await
+        let node = Erlang::of(&self.server);
+        let mut left = 0;
+        for queue in &self.queues {
+            left += node.clone().left(queue).await;
+        }
+        left
     }
 
     fn kill_9(&mut self) {

@@ -6,6 +6,7 @@
 pub mod bodies;
 pub mod bucket;
 pub mod clickhouse;
+pub mod deployment;
 pub mod events;
 pub mod ledger;
 pub mod model;

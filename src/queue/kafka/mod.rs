@@ -175,7 +175,7 @@ impl Shared {
 
     /// Stores what may be committed.
     fn store(&self, consumer: &BaseConsumer<Context>) {
-        let positions = self.offsets().to_store();
+        let positions = self.offsets().storable();
         if positions.is_empty() {
             return;
         }

@@ -99,13 +99,13 @@ impl Offsets {
     }
 
     /// How far each partition may be committed by now, where that has moved since it was last asked.
-    pub(super) fn to_store(&mut self) -> Vec<Position> {
+    pub(super) fn storable(&mut self) -> Vec<Position> {
         let moved = |it: &mut Assigned| it.unstored.take().map(|offset| it.at(offset));
         self.live.values_mut().filter_map(moved).collect()
     }
 
     /// Where to fetch from once more.
-    pub(super) fn to_rewind(&mut self) -> Vec<Position> {
+    pub(super) fn rewinds(&mut self) -> Vec<Position> {
         let from = |it: &mut Assigned| {
             let first = it.dropped.first().filter(|_| std::mem::take(&mut it.rewind))?;
             Some(it.at(i64::try_from(*first).ok()?))
@@ -140,7 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn stored(offsets: &mut Offsets) -> Vec<i64> {
-        offsets.to_store().into_iter().map(|position| position.offset).collect()
+        offsets.storable().into_iter().map(|position| position.offset).collect()
     }
 
     #[test]
@@ -157,7 +157,7 @@ mod tests {
         offsets.settle(old, 5);
         let (new, _) = offsets.give("t", 0, 5).unwrap();
         offsets.settle(old, 5);
-        assert_eq!((stored(&mut offsets), offsets.to_rewind()), (vec![], vec![]));
+        assert_eq!((stored(&mut offsets), offsets.rewinds()), (vec![], vec![]));
         offsets.settle(new, 5);
         assert_eq!(stored(&mut offsets), [6]);
         assert_eq!(stored(&mut offsets), [0; 0], "once");
@@ -172,11 +172,11 @@ mod tests {
         for dropped in [3, 1] {
             offsets.dropped(given[0], dropped);
         }
-        let rewind = offsets.to_rewind();
+        let rewind = offsets.rewinds();
         assert_eq!(rewind, [Position { topic: "t".into(), partition: 3, offset: 1 }]);
-        assert!(offsets.to_rewind().is_empty());
+        assert!(offsets.rewinds().is_empty());
         offsets.not_rewound(&rewind[0]);
-        assert_eq!(offsets.to_rewind(), rewind);
+        assert_eq!(offsets.rewinds(), rewind);
         let again: Vec<i64> = (1..6).filter(|&at| offsets.give("t", 3, at).is_some()).collect();
         assert_eq!(again, [1, 3, 5], "0 and 4 are held, 2 is settled, 5 is new");
         assert_eq!(offsets.longest_span(), 6);
@@ -241,12 +241,12 @@ mod tests {
                         let (assignment, at) = held.swap_remove(index.index(held.len()));
                         offsets.dropped(assignment, at);
                     }
-                    Step::Rewind => for position in offsets.to_rewind() {
+                    Step::Rewind => for position in offsets.rewinds() {
                         next = position.offset;
                     },
                     _ => {}
                 }
-                for position in offsets.to_store() {
+                for position in offsets.storable() {
                     prop_assert!(ours && position.offset > floor);
                     (committed, floor) = (position.offset, position.offset);
                     for at in (0..committed).filter(|at| at % 7 != 3) {

@@ -126,7 +126,7 @@ impl Poll<'_> {
 
     /// Fetches once more what was dropped.
     fn rewind(&self) {
-        let rewinds = self.shared.offsets().to_rewind();
+        let rewinds = self.shared.offsets().rewinds();
         for position in rewinds {
             let offset = Offset::Offset(position.offset);
             if let Err(error) = self.consumer.seek(&position.topic, position.partition, offset, SEEK_TIMEOUT) {
