@@ -15,7 +15,6 @@ use crate::harness::{Harness, Whose};
 use crate::rabbitmq::{CONSUMER_TIMEOUT, Classic, Quorum, RabbitmqHarness};
 use crate::rig::{Worker, ids, limits, run, runs, settled, until};
 use crate::support::ledger::{Gate, Ledger};
-use crate::support::servers::Server;
 
 async fn receive(queue: &RabbitmqQueue) -> Vec<Delivery<Receipt>> {
     let room = Budget::new(1000, 64 << 20).room().await;
@@ -357,5 +356,4 @@ async fn a_queue_that_is_dropped_ends_its_connection() {
     messages(&other, 10).await;
     drop(held);
     other.close().await.unwrap();
-    let _: &Server = &harness.server;
 }

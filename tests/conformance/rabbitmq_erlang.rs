@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,7 @@ pub struct Erlang(Mutex<Pipes>);
 struct Pipes {
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
+    _node: Child,
 }
 
 impl Erlang {
@@ -67,9 +68,9 @@ impl Erlang {
         command.args(["-noshell", "-hidden", "-sname", &format!("ask{}@localhost", std::process::id())]);
         command.args(["-kernel", "inet_dist_use_interface", "{127,0,0,1}", "-eval", PROGRAM]);
         command.envs(tools).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        Erlang(Mutex::new(Pipes { stdin, stdout: BufReader::new(stdout) }))
+        let mut node = command.spawn().unwrap();
+        let (stdin, stdout) = (node.stdin.take().unwrap(), node.stdout.take().unwrap());
+        Erlang(Mutex::new(Pipes { stdin, stdout: BufReader::new(stdout), _node: node }))
     }
 
     fn ask(&self, queue: &str) -> String {

@@ -36,7 +36,7 @@ pub struct Running {
 pub struct Server {
     name: String,
     args: Vec<String>,
-    running: Running,
+    running: Box<Running>,
     script: Script,
     /// `None`: the script keeps them, and nobody restarts it.
     data: Option<TempDir>,
@@ -145,7 +145,7 @@ struct Script {
 
 impl Script {
     /// Returns once the server is ready.
-    fn run(name: &str, args: &[String]) -> (Script, Running) {
+    fn run(name: &str, args: &[String]) -> (Script, Box<Running>) {
         let mut command = Command::new(SCRIPT);
         command.args(["run", name]).args(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -43,10 +43,7 @@ fn cause(error: &Error) -> String {
 /// Why there is no connection. `None`: nobody answered in time.
 pub(super) fn not_connected(host: &Host, stage: Stage, error: Option<Error>) -> QueueError {
     let sentence = match error.as_ref().and_then(said) {
-        Some((ACCESS_REFUSED, _)) if host.is_external() => format!(
-            "RabbitMQ at {host} refuses our login by certificate; look at RABBITMQ_CERT_FILE, and whether the server has the \
-             mechanism EXTERNAL and a user of that name"
-        ),
+        Some((ACCESS_REFUSED, _)) if host.is_external() => external(host),
         Some((ACCESS_REFUSED, _)) => {
             format!("RabbitMQ at {host} refuses the login of {}; look at user and password in AMQP_URL", host.user())
         }
@@ -88,6 +85,8 @@ fn unanswered(host: &Host, stage: Stage, error: Option<&Error>) -> String {
         },
         // With TLS 1.3 a server judges our certificate after we believe that all is done.
         Stage::Login if error.and_then(tls_error).is_some() => certificate_wanted(host),
+        // A server without that mechanism hangs up.
+        Stage::Login if host.is_external() => external(host),
         Stage::Login if host.is_tls() => format!(
             "RabbitMQ at {host} does not answer over TLS; look at AMQP_URL, and at RABBITMQ_CERT_FILE if it asks for a \
              certificate"
@@ -96,6 +95,13 @@ fn unanswered(host: &Host, stage: Stage, error: Option<&Error>) -> String {
             "RabbitMQ at {host} does not answer; look at AMQP_URL: is this a port of AMQP, and without TLS (else amqps)?"
         ),
     }
+}
+
+fn external(host: &Host) -> String {
+    format!(
+        "RabbitMQ at {host} refuses our login by certificate; look at RABBITMQ_CERT_FILE, and whether the server has the \
+         mechanism EXTERNAL and a user of that name"
+    )
 }
 
 fn certificate_wanted(host: &Host) -> String {
