@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod budget;
+mod ca_file;
 mod causes;
 pub mod cli;
 pub mod commands;

@@ -41,6 +41,8 @@ where
         .with_default(level.min(LevelFilter::WARN))
         // Those of AWS warn at every attempt about what we say ourselves, once and with what to do.
         .with_target("aws_", level.min(LevelFilter::ERROR))
+        // The client of RabbitMQ calls every closed channel an error; we look at each, and say it once.
+        .with_target("lapin", LevelFilter::OFF)
         .with_target(env!("CARGO_CRATE_NAME"), level);
     registry().with(layer.with_filter(targets))
 }

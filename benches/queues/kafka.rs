@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -47,18 +46,18 @@ impl Bench for KafkaBench {
 
     /// As one would write it: copies each payload, stores each offset, lets the driver commit.
     async fn bare(&mut self, messages: usize) -> Duration {
-        let properties = BTreeMap::from([
-            ("bootstrap.servers", self.settings.brokers.join(",")),
-            ("group.id", self.settings.group_id.clone()),
-            ("enable.auto.offset.store", "false".into()),
-            ("auto.offset.reset", "earliest".into()),
-            ("partition.assignment.strategy", "cooperative-sticky".into()),
-            ("queued.max.messages.kbytes", "16384".into()),
-            ("fetch.queue.backoff.ms", "20".into()),
-        ]);
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", self.settings.brokers.join(","))
+            .set("group.id", &self.settings.group_id)
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("queued.max.messages.kbytes", "16384")
+            .set("fetch.queue.backoff.ms", "20");
         let topic = self.settings.topics[0].clone();
         let loops = move || {
-            let consumer: BaseConsumer = properties.into_iter().collect::<ClientConfig>().create().unwrap();
+            let consumer: BaseConsumer = config.create().unwrap();
             consumer.subscribe(&[&topic]).unwrap();
             let (mut began, mut seen, mut bytes) = (None, 0, 0);
             while seen < messages {

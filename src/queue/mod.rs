@@ -2,7 +2,7 @@
 //!
 //! `cfg(feature)` for a broker stands here and in the composition root, nowhere else.
 
-#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+#[cfg(feature = "kafka")]
 mod frontier;
 #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 mod inbox;

@@ -3,7 +3,6 @@
 //! The traits are small on purpose. Which report wins, what is a conflict, in which order things become durable, what
 //! is retried: all of that is decided once, in [`pipeline`](crate::pipeline), for every pair of stores.
 
-mod ca_file;
 pub mod clickhouse;
 pub mod embedded;
 mod error;

@@ -15,6 +15,10 @@ mod kafka;
 mod memory;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq_cases;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq_erlang;
 mod rig;
 mod suite;
 
@@ -98,3 +102,8 @@ cases! { kafka_brokered, crate::kafka::KafkaHarness<crate::kafka::Brokered>:
     four_workers_share_the_work
     workers_come_and_go_in_the_middle_of_a_batch
 }
+
+#[cfg(feature = "rabbitmq")]
+conforms! { rabbitmq_quorum, crate::rabbitmq::Quorum }
+#[cfg(feature = "rabbitmq")]
+conforms! { rabbitmq_classic, crate::rabbitmq::Classic }

@@ -27,13 +27,16 @@ pub struct Running {
     pub env: BTreeMap<String, String>,
     /// The file of the CA that signed its certificate, with `--tls`.
     pub ca: Option<PathBuf>,
+    /// The variables that its own command line tools need.
+    #[serde(default)]
+    pub tools: BTreeMap<String, String>,
 }
 
 /// A server. It ends with this value, and at the latest with this process, by whatever means, and its data with it.
 pub struct Server {
     name: String,
     args: Vec<String>,
-    running: Running,
+    running: Box<Running>,
     script: Script,
     /// `None`: the script keeps them, and nobody restarts it.
     data: Option<TempDir>,
@@ -52,11 +55,16 @@ impl Server {
 
     /// The one that all tests of this binary share. It is never killed.
     pub fn shared(name: &str) -> &'static Server {
+        Server::shared_with(name, &[])
+    }
+
+    /// The same, started with further arguments of `servers run` by whoever comes first.
+    pub fn shared_with(name: &str, args: &[&str]) -> &'static Server {
         static SHARED: Mutex<BTreeMap<String, &Server>> = Mutex::new(BTreeMap::new());
         // A server that did not start fails every test that wants it, each with the reason.
         let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         // What is never dropped would leave its directory behind; the script's is removed when this process ends.
-        shared.entry(name.to_owned()).or_insert_with(|| Box::leak(Box::new(Server::new(name, &[], None))))
+        shared.entry(name.to_owned()).or_insert_with(|| Box::leak(Box::new(Server::new(name, args, None))))
     }
 
     fn new(name: &str, args: &[&str], data: Option<TempDir>) -> Server {
@@ -137,7 +145,7 @@ struct Script {
 
 impl Script {
     /// Returns once the server is ready.
-    fn run(name: &str, args: &[String]) -> (Script, Running) {
+    fn run(name: &str, args: &[String]) -> (Script, Box<Running>) {
         let mut command = Command::new(SCRIPT);
         command.args(["run", name]).args(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

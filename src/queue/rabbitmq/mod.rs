@@ -1,61 +1,234 @@
 //! RabbitMQ, through lapin.
+//!
+//! ```text
+//!  broker ─▶ connection ─▶ a channel per queue ─▶ Inbox ─▶ receive ─▶ … ─▶ ack ─┐
+//!     ▲      (supervisor)     (lane, channel)                                   │
+//!     └── ack, nack ◀── Ledger ◀── commands of that channel ◀── receipts ◀──────┘
+//! ```
+//!
+//! lapin's own recovery is off: it knows nothing of receipts. Whatever ends a channel, it is built anew by its lane, with
+//! receipts of its own; those of the old one are ignored from then on, as the broker gives their messages out again.
 
-use super::{Producer, QueueBackend, QueueError};
+mod channel;
+mod connect;
+mod hosts;
+mod lag;
+mod lane;
+mod ledger;
+mod message;
+mod pace;
+mod prefetch;
+mod producer;
+mod receipt;
+mod status;
+mod supervisor;
+mod trouble;
+
+pub use producer::RabbitmqProducer;
+pub use receipt::Receipt;
+
+use super::inbox::Inbox;
+use super::{QueueBackend, QueueError};
 use crate::budget::Room;
-use crate::config;
+use crate::config::{Limits, Rabbitmq};
 use crate::pipeline::{Delivery, Stored};
-use bytes::Bytes;
+use hosts::Hosts;
+use lapin::types::ShortString;
+use receipt::Command;
+use status::{Lane, Status, Tell};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-/// A competing consumer.
-#[derive(Debug)]
-pub struct RabbitmqQueue {}
+/// For pending acks and the goodbye. A broker that hangs does not answer.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
+const UNKNOWN: u64 = u64::MAX;
 
-/// Settles one delivery.
-#[derive(Debug)]
-pub struct Receipt {}
+/// A competing consumer of one or several queues.
+pub struct RabbitmqQueue {
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    /// The supervisor. Dropped with the queue, which ends the connection as a crash would.
+    task: Mutex<Option<JoinSet<()>>>,
+}
+
+struct Shared {
+    settings: Rabbitmq,
+    limits: Limits,
+    /// How long a message may be unacked before it is given back.
+    patience: Duration,
+    inbox: Inbox<Receipt>,
+    /// Something was taken out of the inbox.
+    relieved: Arc<Notify>,
+    /// Counts calls of `ack`: each says that the stores take messages.
+    acks: watch::Sender<u64>,
+    status: Mutex<Status>,
+    lag: AtomicU64,
+    consumers: AtomicU64,
+}
 
 impl RabbitmqQueue {
-    /// Starts to consume. Needs no broker yet: one that is away is waited for.
-    pub fn start(_settings: &config::Rabbitmq, _limits: &config::Limits) -> Result<RabbitmqQueue, QueueError> {
-        Err(QueueError::new("not yet"))
+    /// Starts to consume. Needs no broker yet: one that is away is waited for. `Err` where the settings are wrong. To be
+    /// called within a runtime of Tokio.
+    pub fn start(settings: &Rabbitmq, limits: &Limits) -> Result<RabbitmqQueue, QueueError> {
+        let hosts = Hosts::new(settings)?;
+        let relieved = Arc::new(Notify::new());
+        let shared = Arc::new(Shared {
+            settings: settings.clone(),
+            limits: limits.clone(),
+            patience: patience(settings.consumer_timeout),
+            inbox: Inbox::new({
+                let relieved = relieved.clone();
+                move || relieved.notify_waiters()
+            }),
+            relieved,
+            acks: watch::Sender::new(0),
+            status: Mutex::new(Status::new(&settings.queues)),
+            lag: AtomicU64::new(UNKNOWN),
+            consumers: AtomicU64::new(0),
+        });
+        let stop = CancellationToken::new();
+        let mut task = JoinSet::new();
+        task.spawn(supervisor::run(shared.clone(), hosts, stop.clone()));
+        Ok(RabbitmqQueue { shared, stop, task: Mutex::new(Some(task)) })
     }
+}
+
+/// The broker looks once a minute, and counts from when it sent the message, not from when we saw it.
+fn patience(consumer_timeout: Duration) -> Duration {
+    (consumer_timeout.mul_f64(0.8)).max(consumer_timeout.saturating_sub(Duration::from_secs(60)))
 }
 
 impl QueueBackend for RabbitmqQueue {
     const NAME: &'static str = "rabbitmq";
     type Receipt = Receipt;
 
-    async fn receive(&self, _room: Room, _wait: Duration) -> Result<Vec<Delivery<Receipt>>, QueueError> {
-        Err(QueueError::new("not yet"))
+    async fn receive(&self, room: Room, wait: Duration) -> Result<Vec<Delivery<Receipt>>, QueueError> {
+        self.shared.inbox.receive(room, wait).await
     }
 
-    async fn ack(&self, _stored: Vec<Stored<Receipt>>) -> Result<(), QueueError> {
-        Err(QueueError::new("not yet"))
+    async fn ack(&self, stored: Vec<Stored<Receipt>>) -> Result<(), QueueError> {
+        self.shared.acks.send_modify(|acks| *acks += 1);
+        let mut holds = Vec::with_capacity(stored.len());
+        let receipts = stored.into_iter().map(|stored| {
+            let (receipt, _, hold) = stored.into_parts();
+            holds.push(hold);
+            receipt
+        });
+        let groups = Receipt::group(receipts);
+        let done = settle(groups, Command::Store).await;
+        drop(holds);
+        done
     }
 
-    async fn release(&self, _receipts: Vec<Receipt>) -> Result<(), QueueError> {
-        Err(QueueError::new("not yet"))
+    async fn release(&self, receipts: Vec<Receipt>) -> Result<(), QueueError> {
+        settle(Receipt::group(receipts), Command::Release).await
     }
 
     async fn close(&self) -> Result<(), QueueError> {
-        Err(QueueError::new("not yet"))
+        self.stop.cancel();
+        drop(self.shared.inbox.close());
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut task) = task else { return Ok(()) };
+        match tokio::time::timeout(CLOSE_TIMEOUT, task.join_next()).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(QueueError::new(format!(
+                "RabbitMQ did not answer within {} s that we leave: it gives our messages to others once it notices",
+                CLOSE_TIMEOUT.as_secs()
+            ))),
+        }
+    }
+
+    fn lag(&self) -> Option<u64> {
+        let lag = self.shared.lag.load(Relaxed);
+        (lag != UNKNOWN).then_some(lag)
     }
 }
 
-/// Puts messages on queues.
-#[derive(Debug)]
-pub struct RabbitmqProducer {}
+type Answer = oneshot::Sender<Result<(), QueueError>>;
 
-impl RabbitmqProducer {
-    /// Connects in the background; a broker that is away fails the first sends.
-    pub fn start(_settings: &config::Rabbitmq) -> Result<RabbitmqProducer, QueueError> {
-        Err(QueueError::new("not yet"))
+/// Asks the owners of these channels and waits until all have done it. One that has gone meanwhile has nothing to do.
+async fn settle(
+    groups: Vec<(Arc<receipt::Epoch>, Vec<u64>)>,
+    command: impl Fn(Vec<u64>, Answer) -> Command,
+) -> Result<(), QueueError> {
+    let ask = |(epoch, tags): (Arc<receipt::Epoch>, Vec<u64>)| {
+        let (answer, answered) = oneshot::channel();
+        epoch.ask(command(tags, answer));
+        answered
+    };
+    let asked: Vec<_> = groups.into_iter().map(ask).collect();
+    let mut outcome = Ok(());
+    for answered in asked {
+        outcome = outcome.and(answered.await.unwrap_or(Ok(())));
+    }
+    outcome
+}
+
+impl Shared {
+    fn status(&self, change: impl FnOnce(&mut Status) -> Tell) {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let tell = change(&mut status);
+        // Under the lock, so that the last word is the latest.
+        if let Some(trouble) = tell.worker {
+            self.inbox.trouble(trouble);
+        }
+        drop(status);
+        for (queue, error) in tell.failing {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(queue, error, "a queue is not consumed, the others are");
+        }
+        for queue in tell.fine {
+            tracing::info!(queue, "the queue is consumed as well now");
+        }
+    }
+
+    fn connected(&self, at: String) {
+        self.status(|status| status.connected(at));
+    }
+
+    fn unconnected(&self, error: QueueError) {
+        self.status(|status| status.unconnected(error));
+    }
+
+    fn lane(&self, queue: &str, lane: Lane) {
+        self.status(|status| status.lane(queue, lane));
+    }
+
+    fn fine(&self, queue: &str) {
+        self.lane(queue, Lane::Fine);
+    }
+
+    fn lag(&self, lag: Option<u64>) {
+        self.lag.store(lag.unwrap_or(UNKNOWN), Relaxed);
+    }
+
+    fn consumer_tag(&self) -> ShortString {
+        format!("xray-{}-{}", std::process::id(), self.consumers.fetch_add(1, Relaxed)).into()
     }
 }
 
-impl Producer for RabbitmqProducer {
-    async fn send(&self, _to: &str, _body: Bytes) -> Result<(), QueueError> {
-        Err(QueueError::new("not yet"))
+impl fmt::Debug for RabbitmqQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RabbitmqQueue")
+            .field("queues", &self.shared.settings.queues)
+            .field("inbox", &self.shared.inbox)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_back_in_time() {
+        let secs = Duration::from_secs;
+        assert_eq!(patience(secs(10)), secs(8));
+        assert_eq!(patience(secs(1800)), secs(1740));
     }
 }

@@ -1,7 +1,7 @@
 //! The HTTP client: connect timeout, TLS with the certificates of the system and those that were named.
 
 use super::fault::Fault;
-use crate::store::ca_file::CaFile;
+use crate::ca_file::CaFile;
 use clickhouse::Client;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as HyperClient;

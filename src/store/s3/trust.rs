@@ -1,8 +1,8 @@
 //! Whose certificates are trusted.
 
 use super::NAME;
+use crate::ca_file::CaFile;
 use crate::config::{self, S3Flavor};
-use crate::store::ca_file::CaFile;
 use crate::store::{Class, StoreError};
 use aws_smithy_http_client::tls::{TlsContext, TrustStore};
 

@@ -65,6 +65,10 @@ class Server:
         """The variables a worker needs to find it."""
         raise NotImplementedError
 
+    def tools(self, run):
+        """The variables its own command line tools need, where it has any."""
+        return {}
+
     def ready(self, run):
         if run.tls:
             context = ssl.create_default_context(cafile=run.ca)

@@ -96,6 +96,9 @@ class RabbitMQ(Server):
             "RABBITMQ_CTL_ERL_ARGS": local,
         }
 
+    def tools(self, run):
+        return {name: str(value) for name, value in self.environment(run).items()}
+
     def ready(self, run):
         # A port that is open may still be that of a server which reads nothing yet.
         try:

@@ -8,16 +8,16 @@ use std::path::Path;
 
 /// A file whose certificates can all be used.
 #[derive(Debug)]
-pub(super) struct CaFile {
+pub(crate) struct CaFile {
     /// As it is.
-    pub(super) pem: Vec<u8>,
+    pub(crate) pem: Vec<u8>,
     /// What is in it, at least one.
-    pub(super) certificates: Vec<CertificateDer<'static>>,
+    pub(crate) certificates: Vec<CertificateDer<'static>>,
 }
 
 impl CaFile {
     /// Reads and checks it; `Err` is a sentence that names the setting and the file.
-    pub(super) fn read(setting: &str, path: &Path) -> Result<CaFile, String> {
+    pub(crate) fn read(setting: &str, path: &Path) -> Result<CaFile, String> {
         let read = || {
             let pem = fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
             let certificates = certificates(&pem)?;

@@ -1,0 +1,228 @@
+//! One queue, over all the connections and channels it takes.
+
+use super::Shared;
+use super::channel::{Channel, End};
+use super::connect::Connected;
+use super::ledger::Ledger;
+use super::pace::Pace;
+use super::prefetch::Prefetch;
+use super::receipt::{Command, Epoch};
+use super::status::Lane as State;
+use super::trouble;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::{Connection, Error};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Between two looks for a queue that is not there.
+const MISSING: Duration = Duration::from_millis(1500);
+/// For one question.
+const ANSWER: Duration = Duration::from_secs(10);
+/// The news that a connection is lost may come a moment after its channels are.
+const MOMENT: Duration = Duration::from_millis(50);
+
+/// Consumes one queue until told to stop, whatever happens to it.
+pub(super) struct Lane {
+    shared: Arc<Shared>,
+    queue: Arc<str>,
+    connections: watch::Receiver<Option<Arc<Connected>>>,
+    prefetch: Prefetch,
+    unacked: Arc<AtomicUsize>,
+    stop: CancellationToken,
+}
+
+impl Lane {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        queue: &str,
+        connections: watch::Receiver<Option<Arc<Connected>>>,
+        unacked: Arc<AtomicUsize>,
+        stop: CancellationToken,
+    ) -> Self {
+        let prefetch = Prefetch::new(shared.settings.prefetch, &shared.limits, shared.settings.queues.len());
+        Lane { shared, queue: queue.into(), connections, prefetch, unacked, stop }
+    }
+
+    pub(super) async fn run(mut self) {
+        let stop = self.stop.clone();
+        let mut pace = Pace::default();
+        loop {
+            let connected = tokio::select! {
+                () = stop.cancelled() => return,
+                connected = connected(&mut self.connections) => connected,
+            };
+            let pause = match in_time(open(&connected.connection, &self.queue, self.shared.settings.declare)).await {
+                Ok(channel) => {
+                    let (ends, held) = self.consume(channel, &connected).await;
+                    self.unacked.store(0, Relaxed);
+                    if let End::Stopped = ends {
+                        return;
+                    }
+                    self.ended(&ends, &connected).await;
+                    self.rest(held, matches!(ends, End::Overdue)).await;
+                    pace.next()
+                }
+                Err(error) if trouble::is_missing(&error) => {
+                    self.shared.lane(&self.queue, State::Missing);
+                    Pace::jitter(MISSING)
+                }
+                Err(error) => {
+                    self.failed(&error, &connected).await;
+                    pace.next()
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn consume(&mut self, channel: lapin::Channel, connected: &Connected) -> (End, UnboundedReceiver<Command>) {
+        let (sender, mut commands) = unbounded_channel();
+        let epoch = Epoch::new(sender);
+        let mut consuming = Channel {
+            shared: &self.shared,
+            connected,
+            queue: &self.queue,
+            prefetch: &mut self.prefetch,
+            unacked: &self.unacked,
+            channel,
+            epoch: epoch.clone(),
+            ledger: Ledger::default(),
+            consumer: None,
+            quota: 0,
+        };
+        let end = consuming.run(&mut commands, &self.stop).await;
+        drop(consuming);
+        // These were never received, so nobody holds on to them.
+        drop(self.shared.inbox.take_if(|receipt| receipt.is_of(&epoch)));
+        (end, commands)
+    }
+
+    async fn ended(&self, end: &End, connected: &Connected) {
+        match end {
+            End::Stopped | End::Overdue => {}
+            End::Cancelled => {
+                let error = trouble::cancelled(&connected.host, &self.queue);
+                tracing::info!(error = &error as &dyn std::error::Error, "looking for the queue again");
+                self.shared.lane(&self.queue, State::Starting);
+            }
+            End::Failed(error) => {
+                if let State::Failing(error) = self.failed(error, connected).await {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(queue = &*self.queue, error, "consuming stopped, beginning anew");
+                }
+            }
+        }
+    }
+
+    /// A lost connection is nothing about this queue.
+    async fn failed(&self, error: &Error, connected: &Connected) -> State {
+        sleep(MOMENT).await;
+        let state = match connected.stands() {
+            true => State::Failing(trouble::not_consuming(&connected.host, &self.queue, error)),
+            false => State::Starting,
+        };
+        self.shared.lane(&self.queue, state.clone());
+        state
+    }
+
+    /// Messages of a channel that is gone are with the broker again, and with the pipeline as well, as long as the stores
+    /// take nothing. To fetch them once more then would use up one delivery attempt each time something happens to
+    /// the channel. So it waits for a sign that the stores are back: any ack at all, or that nothing is held any more.
+    async fn rest(&mut self, mut held: UnboundedReceiver<Command>, overdue: bool) {
+        let mut acks = self.shared.acks.subscribe();
+        acks.borrow_and_update();
+        if overdue {
+            tracing::warn!(
+                queue = &*self.queue,
+                "messages are held for almost as long as the broker allows: they are given back, and none are taken until \
+                 the stores are back"
+            );
+        }
+        let mut said = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                _ = acks.changed() => break,
+                command = held.recv() => match command {
+                    None => break,
+                    Some(Command::Store(_, answer)) => {
+                        answer.send(Ok(())).ok();
+                        break;
+                    }
+                    Some(Command::Release(_, answer)) => {
+                        answer.send(Ok(())).ok();
+                    }
+                    Some(Command::Drop(_)) => {}
+                },
+                // It is we who do not want anything now.
+                _ = connected(&mut self.connections), if !said => {
+                    said = true;
+                    self.shared.fine(&self.queue);
+                }
+            }
+        }
+        if overdue {
+            tracing::info!(queue = &*self.queue, "messages are taken again");
+        }
+    }
+}
+
+/// The connection, as soon as there is one.
+async fn connected(connections: &mut watch::Receiver<Option<Arc<Connected>>>) -> Arc<Connected> {
+    loop {
+        let now = connections.borrow_and_update().clone();
+        match now {
+            Some(connected) if connected.stands() => return connected,
+            _ => {
+                // Without a sender we are about to be told to stop.
+                if connections.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
+}
+
+/// A queue without a leader, or a node that hangs, does not answer.
+pub(super) async fn in_time<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let silence = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time").into());
+    timeout(ANSWER, call).await.unwrap_or_else(silence)
+}
+
+/// A channel on which the queue was seen. One that is there is taken as it is; a missing one is created where that is
+/// asked for.
+pub(super) async fn open(connection: &Connection, queue: &str, declare: &str) -> Result<lapin::Channel, Error> {
+    let channel = connection.create_channel().await?;
+    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let missing = match channel.queue_declare(queue.into(), passive, FieldTable::default()).await {
+        Ok(_) => return Ok(channel),
+        Err(error) if trouble::is_missing(&error) && declare != "no" => error,
+        Err(error) => return Err(error),
+    };
+    drop(missing);
+    // The error has closed that channel.
+    let channel = connection.create_channel().await?;
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString(LongString::from(declare)));
+    match channel.queue_declare(queue.into(), durable, arguments).await {
+        Ok(_) => {
+            tracing::info!(queue, kind = declare, "created the queue");
+            Ok(channel)
+        }
+        // Somebody else was faster, and wanted it otherwise.
+        Err(error) if trouble::is_other(&error) => connection.create_channel().await,
+        Err(error) => Err(error),
+    }
+}

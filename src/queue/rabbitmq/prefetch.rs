@@ -1,0 +1,129 @@
+//! How many messages a broker may push at one queue's channel. Pure code without I/O.
+
+use crate::budget::weight;
+use crate::config::Limits;
+
+/// Where nothing was seen yet, a message counts as much as this, as long as there is room for [`FEWEST`].
+const UNSEEN: usize = 1 << 20;
+const FEWEST: usize = 10;
+/// More than this does not make a consumer faster, and quorum queues allow no more.
+const MOST: usize = 2000;
+/// So many messages are one look at their sizes.
+const WINDOW: usize = 200;
+
+/// Follows the sizes of the messages of one queue, so that what is unacked fits into its share of the limits.
+///
+/// It goes by the largest message of late, not by the mean: a hundred small ones do not make room for the next large one.
+#[derive(Debug)]
+pub(super) struct Prefetch {
+    fixed: Option<u16>,
+    messages: usize,
+    bytes: usize,
+    /// The largest of the window before, and of this one.
+    largest: (Option<usize>, Option<usize>),
+    seen: usize,
+}
+
+impl Prefetch {
+    /// For one of `queues` queues that share the limits. `fixed`: what was asked for, whatever the sizes.
+    pub(super) fn new(fixed: Option<usize>, limits: &Limits, queues: usize) -> Self {
+        let queues = queues.max(1);
+        Prefetch {
+            fixed: fixed.map(|fixed| u16::try_from(fixed).unwrap_or(u16::MAX).max(1)),
+            messages: limits.max_in_flight_messages / queues,
+            bytes: limits.max_in_flight_bytes / queues,
+            largest: (None, None),
+            seen: 0,
+        }
+    }
+
+    /// A message with this body length came.
+    pub(super) fn saw(&mut self, body_bytes: usize) {
+        if self.seen == WINDOW {
+            self.largest = (self.largest.1, None);
+            self.seen = 0;
+        }
+        self.seen += 1;
+        self.largest.1 = self.largest.1.max(Some(body_bytes));
+    }
+
+    /// How many may be unacked.
+    pub(super) fn target(&self) -> u16 {
+        if let Some(fixed) = self.fixed {
+            return fixed;
+        }
+        let by_bytes = match self.largest.0.max(self.largest.1) {
+            Some(largest) => self.bytes / weight(largest),
+            None => (self.bytes / UNSEEN).max(FEWEST),
+        };
+        u16::try_from(by_bytes.min(self.messages).clamp(1, MOST)).unwrap_or(u16::MAX)
+    }
+
+    /// What to change `now` to, if that is worth the trouble of consuming anew: it would at least double or halve.
+    pub(super) fn change(&self, now: u16) -> Option<u16> {
+        let target = self.target();
+        // A few small ones are no reason to ask for many more: as many as may be unacked, or a window, must have been seen.
+        let grown =
+            target >= now.saturating_mul(2) && (self.largest.0.is_some() || self.seen >= WINDOW.min(now.into()));
+        let shrunk = target <= now / 2;
+        (grown || shrunk).then_some(target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn limits(max_in_flight_messages: usize, max_in_flight_bytes: usize) -> Limits {
+        Limits { max_event_bytes: 10 << 20, max_in_flight_messages, max_in_flight_bytes }
+    }
+
+    fn seen(prefetch: &mut Prefetch, count: usize, body_bytes: usize) {
+        (0..count).for_each(|_| prefetch.saw(body_bytes));
+    }
+
+    #[test]
+    fn starts_small_and_follows_the_largest() {
+        let mut prefetch = Prefetch::new(None, &limits(10_000, 64 << 20), 3);
+        assert_eq!(prefetch.target(), 21);
+        seen(&mut prefetch, 20, 1024);
+        assert_eq!((prefetch.change(21), prefetch.target()), (None, 2000), "too few to tell");
+        seen(&mut prefetch, 1, 1024);
+        assert_eq!(prefetch.change(21), Some(2000));
+        seen(&mut prefetch, 1, 1 << 20);
+        assert_eq!(prefetch.change(2000), Some(21), "one large one is enough");
+        seen(&mut prefetch, 300, 1024);
+        assert_eq!(prefetch.change(21), None, "and is remembered for a while");
+        seen(&mut prefetch, 300, 1024);
+        assert_eq!(prefetch.change(21), Some(2000));
+        assert_eq!(prefetch.change(1500), None, "not for so little");
+    }
+
+    #[test]
+    fn small_limits_and_what_was_asked_for() {
+        assert_eq!(Prefetch::new(None, &limits(10_000, 1 << 20), 1).target(), 10);
+        assert_eq!(Prefetch::new(None, &limits(4, 64 << 20), 1).target(), 4);
+        assert_eq!(Prefetch::new(None, &limits(1, 64 << 20), 3).target(), 1);
+        let mut fixed = Prefetch::new(Some(50), &limits(4, 1), 3);
+        seen(&mut fixed, 500, 1 << 20);
+        assert_eq!((fixed.target(), fixed.change(50)), (50, None));
+        let mut large = Prefetch::new(None, &limits(10_000, 10_000), 1);
+        large.saw(20_000);
+        assert_eq!((large.target(), large.change(10)), (1, Some(1)));
+    }
+
+    proptest! {
+        /// As many as the target of messages as large as those last seen stay within the share.
+        #[test]
+        fn what_was_seen_fits(sizes in vec(0..3_000_000_usize, 1..500), bytes in 1..(256_usize << 20)) {
+            let mut prefetch = Prefetch::new(None, &limits(10_000, bytes), 1);
+            sizes.iter().for_each(|size| prefetch.saw(*size));
+            let largest = sizes.iter().rev().take(WINDOW).max().copied().unwrap_or(0);
+            let target = usize::from(prefetch.target());
+            prop_assert!(target == 1 || target * weight(largest) <= bytes);
+            prop_assert!((1..=MOST).contains(&target));
+        }
+    }
+}
