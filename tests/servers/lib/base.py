@@ -43,6 +43,8 @@ class Server:
     health = ("", 200)
     # Whether it needs certificates even where nobody asks for TLS: it has a port of its own for it.
     needs_tls = False
+    #: Options that it has where somebody starts it by hand.
+    by_hand = []
 
     def add_options(self, parser):
         """Adds the options that only this server has."""

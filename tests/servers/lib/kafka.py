@@ -27,6 +27,7 @@ class Kafka(Server):
     ports = {"plaintext": 19092, "controller": 19093, "sasl_plaintext": 19094, "sasl_ssl": 19095, "ssl": 19096}
     # Every listener may be wanted by a test, so the certificates are always there.
     needs_tls = True
+    by_hand = ["--auto-create"]
 
     def add_options(self, parser):
         parser.add_argument("--auto-create", action="store_true", help="topics come into being when they are asked for")
