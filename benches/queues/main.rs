@@ -9,9 +9,7 @@
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
-#[cfg(feature = "kafka")]
 mod kafka;
-#[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 
 use std::sync::Mutex;
@@ -50,9 +48,7 @@ fn main() {
         println!("\n{messages} bodies of {BODY} bytes, {what}; messages per second, medians of {ROUNDS}");
         println!("| queue | bare driver | worker | ratio |\n|---|---|---|---|");
         let bodies: Vec<Bytes> = (0..messages).map(body).collect();
-        #[cfg(feature = "kafka")]
         runtime.block_on(compare(kafka::KafkaBench::start(), &bodies));
-        #[cfg(feature = "rabbitmq")]
         runtime.block_on(compare(rabbitmq::RabbitmqBench::start(), &bodies));
     }
 }

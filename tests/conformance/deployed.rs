@@ -48,8 +48,21 @@ impl<'a, H: Harness> Site<'a, H> {
         assert!(published.status.success(), "{}", String::from_utf8_lossy(&published.stderr));
     }
 
+    /// Waits until no more than this is left at the broker, as long as it becomes less.
+    async fn down_to(&self, left: u64) {
+        let mut now = self.harness.left().await;
+        while now > left {
+            let before = now;
+            until("work goes on", async || {
+                now = self.harness.left().await;
+                now < before
+            })
+            .await;
+        }
+    }
+
     async fn drained(&self) {
-        until("the broker is empty", async || self.harness.left().await == 0).await;
+        self.down_to(0).await;
     }
 }
 
@@ -74,7 +87,7 @@ fn generated(dir: &Path, args: &[&str]) -> Vec<Vec<u8>> {
 /// sources that come into being when the first message is sent.
 pub async fn what_sdks_send_to_sources_that_do_not_exist_yet<H: Harness>() {
     let dir = tempfile::tempdir().unwrap();
-    let mut harness = H::start(Whose::Own).await;
+    let mut harness = H::start(Whose::Deployed).await;
     harness.use_default_sources();
     let site = Site::new(&harness, dir.path());
     let mut bodies = generated(dir.path(), &["--runs", "10", "--without-run-id", "0.7", "--batched", "0.1"]);
@@ -91,7 +104,7 @@ pub async fn what_sdks_send_to_sources_that_do_not_exist_yet<H: Harness>() {
 /// In the order they come, some twice, some late; one of two workers is killed three times while there is work.
 pub async fn twenty_thousand_events_two_workers_and_kill_9<H: Harness>() {
     let dir = tempfile::tempdir().unwrap();
-    let harness = H::start(Whose::Shared).await;
+    let harness = H::start(Whose::Deployed).await;
     let site = Site::new(&harness, dir.path());
     let bodies = generated(
         dir.path(),
@@ -107,7 +120,7 @@ pub async fn twenty_thousand_events_two_workers_and_kill_9<H: Harness>() {
     for kill in 1..=3 {
         // Not by the clock: each time when a quarter more is stored.
         let left = bodies.len() as u64 * (4 - kill) / 4;
-        until("work goes on", async || harness.left().await <= left).await;
+        site.down_to(left).await;
         workers[0].kill_9();
         workers[0] = site.worker();
     }

@@ -63,6 +63,8 @@ pub enum Whose {
     Shared,
     /// One of its own.
     Own,
+    /// One of its own, with the times that it has where nobody changes them.
+    Deployed,
 }
 
 /// A consumer that cannot work.

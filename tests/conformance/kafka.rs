@@ -140,7 +140,7 @@ impl<G: Group> Harness for KafkaHarness<G> {
     async fn start(server: Whose) -> Self {
         let server = match server {
             Whose::Shared => Running::Shared(Server::shared("kafka")),
-            Whose::Own => Running::Own(Server::start_with("kafka", &["--auto-create"])),
+            Whose::Own | Whose::Deployed => Running::Own(Server::start_with("kafka", &["--auto-create"])),
         };
         let name = format!("conformance-{:032x}", rand::random::<u128>());
         let ours = [&[("max.poll.interval.ms", "6000")], G::PROPERTIES].concat();

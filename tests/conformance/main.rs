@@ -15,10 +15,6 @@ mod kafka;
 mod memory;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
-#[cfg(feature = "rabbitmq")]
-mod rabbitmq_cases;
-#[cfg(feature = "rabbitmq")]
-mod rabbitmq_erlang;
 mod rig;
 mod suite;
 

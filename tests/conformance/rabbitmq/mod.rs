@@ -1,5 +1,8 @@
 //! RabbitMQ, with queues of either type.
 
+mod cases;
+mod erlang;
+
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -13,9 +16,9 @@ use xray_processor_worker::queue::Producer;
 use xray_processor_worker::queue::rabbitmq::{RabbitmqProducer, RabbitmqQueue};
 
 use crate::harness::{Harness, Refused, Whose};
-use crate::rabbitmq_erlang::Erlang;
 use crate::rig::limits;
 use crate::support::servers::Server;
+use erlang::Erlang;
 
 /// What the server is told, so that a test can outlast it.
 pub const CONSUMER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,6 +31,8 @@ pub struct RabbitmqHarness<const QUORUM: bool> {
     /// The first, where there are several.
     pub queue: String,
     queues: Vec<String>,
+    /// `consumer_timeout`, where the server was told one.
+    timeout: Option<Duration>,
 }
 
 pub enum Which {
@@ -53,15 +58,16 @@ impl<const QUORUM: bool> RabbitmqHarness<QUORUM> {
     pub async fn own(args: &[&str]) -> Self {
         let timeout = CONSUMER_TIMEOUT.as_millis().to_string();
         let args = [&["--consumer-timeout", &timeout], args].concat();
-        let harness = Self::on(Which::Own(Box::new(Server::start_with("rabbitmq", &args)))).await;
+        let server = Server::start_with("rabbitmq", &args);
+        let harness = Self::on(Which::Own(Box::new(server)), Some(CONSUMER_TIMEOUT)).await;
         Erlang::of(&harness.server).save().await;
         harness
     }
 
-    async fn on(server: Which) -> Self {
+    async fn on(server: Which, timeout: Option<Duration>) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let queue = format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
-        let harness = RabbitmqHarness { server, queues: vec![queue.clone()], queue };
+        let harness = RabbitmqHarness { server, queues: vec![queue.clone()], queue, timeout };
         harness.create(FieldTable::default()).await;
         harness
     }
@@ -96,7 +102,7 @@ impl<const QUORUM: bool> RabbitmqHarness<QUORUM> {
         let mut settings = Config::default().rabbitmq;
         settings.url = self.url().into();
         settings.queues = self.queues.clone();
-        settings.consumer_timeout = CONSUMER_TIMEOUT;
+        settings.consumer_timeout = self.timeout.unwrap_or(settings.consumer_timeout);
         settings
     }
 
@@ -138,10 +144,14 @@ impl<const QUORUM: bool> Harness for RabbitmqHarness<QUORUM> {
     async fn start(server: Whose) -> Self {
         match server {
             Whose::Own => Self::own(&[]).await,
+            Whose::Deployed => {
+                let server = Server::start_with("rabbitmq", &[]);
+                Self::on(Which::Own(Box::new(server)), None).await
+            }
             Whose::Shared => {
                 let timeout = CONSUMER_TIMEOUT.as_millis().to_string();
                 let server = Server::shared_with("rabbitmq", &["--consumer-timeout", &timeout]);
-                Self::on(Which::Shared(server)).await
+                Self::on(Which::Shared(server), Some(CONSUMER_TIMEOUT)).await
             }
         }
     }
@@ -151,7 +161,7 @@ impl<const QUORUM: bool> Harness for RabbitmqHarness<QUORUM> {
     }
 
     fn variables(&self) -> Vec<(String, String)> {
-        let timeout = CONSUMER_TIMEOUT.as_millis().to_string();
+        let timeout = self.settings().consumer_timeout.as_millis().to_string();
         let variables = [
             ("QUEUE_TYPE", "rabbitmq"),
             ("AMQP_URL", self.url()),
