@@ -42,6 +42,7 @@ macro_rules! conforms {
             everything_is_delivered_once_and_acked
             what_was_there_before_is_delivered
             what_is_dropped_comes_again
+            the_lag_is_what_is_not_acked
             a_crash_loses_nothing
             acks_in_any_order
             nothing_is_acked_before_it_is_durable

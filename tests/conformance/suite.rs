@@ -61,6 +61,26 @@ pub async fn what_is_dropped_comes_again<H: Harness>() {
     assert_eq!(harness.left().await, 50);
 }
 
+/// What is held counts, as it is not acked.
+pub async fn the_lag_is_what_is_not_acked<H: Harness>() {
+    let (harness, ledger) = (H::start(Whose::Shared).await, Ledger::new());
+    let ids = ids("r", 100);
+    harness.send(runs(&ids)).await;
+    let queue = harness.consumer(&limits());
+    let mut held = Vec::new();
+    until("the lag is known, and right", async || {
+        let room = Budget::new(30, 1 << 20).room().await;
+        held.extend(queue.receive(room, Duration::from_millis(100)).await.unwrap_or_default());
+        held.len() >= 30 && queue.lag() == Some(100)
+    })
+    .await;
+    drop(held);
+    queue.close().await.unwrap();
+    let worker = Worker::start(&harness, &ledger);
+    settled(&harness, &ledger, &ids).await;
+    worker.stop().await;
+}
+
 pub async fn a_crash_loses_nothing<H: Harness>() {
     let (harness, ledger) = (H::start(Whose::Shared).await, Ledger::new());
     let ids = ids("r", 300);

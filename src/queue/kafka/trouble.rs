@@ -49,6 +49,8 @@ impl Condition {
         if up {
             self.connected = Some(true);
             self.failure = None;
+            // This is another client, which may do better.
+            self.fatal = None;
         } else if self.connected == Some(true) && self.failure.is_some() {
             self.connected = Some(false);
         }
@@ -203,5 +205,7 @@ mod tests {
         assert_eq!(said(&condition), "");
         condition.fatal("Broker: Static consumer fenced\nby another".into());
         assert!(said(&condition).ends_with("starts anew: Broker: Static consumer fenced by another"));
+        condition.connections(true);
+        assert_eq!(said(&condition), "");
     }
 }
