@@ -52,6 +52,8 @@ pub(super) struct Channel<'a> {
     pub(super) consumer: Option<Consumer>,
     /// What the consumer was started with.
     pub(super) quota: u16,
+    /// How many were stored since the last look.
+    pub(super) done: usize,
 }
 
 impl Channel<'_> {
@@ -76,6 +78,7 @@ impl Channel<'_> {
         let (mut asked, mut came) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looked = Instant::now();
         loop {
             self.unacked.store(self.ledger.len(), Relaxed);
             let overdue = self.ledger.oldest().map(|since| since + self.shared.patience);
@@ -100,6 +103,8 @@ impl Channel<'_> {
                     if !self.channel.status().connected() {
                         return Ok(End::Cancelled);
                     }
+                    self.look(looked.elapsed());
+                    looked = Instant::now();
                     self.adapt().await?;
                 }
             }
@@ -163,6 +168,14 @@ impl Channel<'_> {
         self.shared.inbox.put(deliveries);
     }
 
+    /// How fast messages are done, where there is no lack of them.
+    fn look(&mut self, since: Duration) {
+        let done = std::mem::take(&mut self.done);
+        if done + self.ledger.len() >= usize::from(self.quota) / 2 {
+            self.prefetch.worked(done, since);
+        }
+    }
+
     /// Keeps what waits in the inbox within its bound, and consumes with another prefetch where that is worth it.
     async fn adapt(&mut self) -> Result<(), Error> {
         let (messages, bytes) = self.shared.inbox.held();
@@ -189,6 +202,7 @@ impl Channel<'_> {
         for command in asked.drain(..) {
             match command {
                 Command::Store(tags, answer) => {
+                    self.done += tags.len();
                     tags.into_iter().for_each(|tag| self.ledger.store(tag));
                     answers.push(answer);
                 }

@@ -18,11 +18,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Between two looks for a queue that is not there.
 const MISSING: Duration = Duration::from_millis(1500);
+/// After so long the pipeline will not do more of what it holds. An attempt of a slow store may take as long.
+const QUIET: Duration = Duration::from_secs(2);
 /// For one question.
 const ANSWER: Duration = Duration::from_secs(10);
 /// The news that a connection is lost may come a moment after its channels are.
@@ -46,7 +48,8 @@ impl Lane {
         unacked: Arc<AtomicUsize>,
         stop: CancellationToken,
     ) -> Self {
-        let prefetch = Prefetch::new(shared.settings.prefetch, &shared.limits, shared.settings.queues.len());
+        let queues = shared.settings.queues.len();
+        let prefetch = Prefetch::new(shared.settings.prefetch, &shared.limits, queues, shared.patience);
         Lane { shared, queue: queue.into(), connections, prefetch, unacked, stop }
     }
 
@@ -99,6 +102,7 @@ impl Lane {
             ledger: Ledger::default(),
             consumer: None,
             quota: 0,
+            done: 0,
         };
         let end = consuming.run(&mut commands, &self.stop).await;
         drop(consuming);
@@ -135,36 +139,42 @@ impl Lane {
         state
     }
 
-    /// Messages of a channel that is gone are with the broker again, and with the pipeline as well, as long as the stores
-    /// take nothing. To fetch them once more then would use up one delivery attempt each time something happens to
-    /// the channel. So it waits for a sign that the stores are back: any ack at all, or that nothing is held any more.
+    /// Messages of a channel that is gone are with the broker again, and with the pipeline as well. To fetch them at once
+    /// would use up a delivery attempt each time something happens to the channel while the stores take nothing; and
+    /// where they are slow, the pipeline would be full of what it has had before, and never get to what can still be
+    /// acked. So it waits until nothing of them is held any more; or, where something is stuck, until there was an ack,
+    /// of any queue, and for a while nothing more was done of what is held.
     async fn rest(&mut self, mut held: UnboundedReceiver<Command>, overdue: bool) {
         let mut acks = self.shared.acks.subscribe();
         acks.borrow_and_update();
         if overdue {
             tracing::warn!(
                 queue = &*self.queue,
-                "messages are held for almost as long as the broker allows: they are given back, and none are taken until \
-                 the stores are back"
+                "messages are held for almost as long as the broker allows: they are given back, and fetched again when the \
+                 stores have caught up"
             );
         }
-        let mut said = false;
+        let (mut said, mut back, mut last) = (false, false, Instant::now());
         loop {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
-                _ = acks.changed() => break,
-                command = held.recv() => match command {
-                    None => break,
-                    Some(Command::Store(_, answer)) => {
-                        answer.send(Ok(())).ok();
-                        break;
+                _ = acks.changed(), if !back => back = true,
+                command = held.recv() => {
+                    last = Instant::now();
+                    match command {
+                        None => break,
+                        Some(Command::Store(_, answer)) => {
+                            back = true;
+                            answer.send(Ok(())).ok();
+                        }
+                        Some(Command::Release(_, answer)) => {
+                            answer.send(Ok(())).ok();
+                        }
+                        Some(Command::Drop(_)) => {}
                     }
-                    Some(Command::Release(_, answer)) => {
-                        answer.send(Ok(())).ok();
-                    }
-                    Some(Command::Drop(_)) => {}
-                },
+                }
+                () = sleep_until(last + QUIET), if back => break,
                 // It is we who do not want anything now.
                 _ = connected(&mut self.connections), if !said => {
                     said = true;
@@ -173,7 +183,7 @@ impl Lane {
             }
         }
         if overdue {
-            tracing::info!(queue = &*self.queue, "messages are taken again");
+            tracing::info!(queue = &*self.queue, "messages are fetched again");
         }
     }
 }
