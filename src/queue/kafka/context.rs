@@ -1,11 +1,12 @@
 //! What librdkafka tells us between records: assignments, failures, statistics, its log.
 
 use super::Shared;
+use super::offsets::Offsets;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::statistics::Statistics;
+use rdkafka::statistics::{Partition, Statistics};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -76,20 +77,24 @@ impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
         let up = statistics.brokers.values().any(|broker| matches!(broker.state.as_str(), "UP" | "UPDATE"));
         self.shared.condition(|condition| condition.connections(up));
-        self.shared.set_lag(lag(&statistics));
+        let lag = lag(&statistics, &self.shared.offsets());
+        self.shared.set_lag(lag);
     }
 }
 
-/// What is at the broker in the partitions that are ours, and not committed. `None` while a partition does not know.
-fn lag(statistics: &Statistics) -> Option<u64> {
-    let partitions = statistics.topics.values().flat_map(|topic| &topic.partitions);
-    // Partition -1 is librdkafka's own; one that is not fetched is somebody else's.
-    let ours = partitions.filter(|(id, it)| **id >= 0 && it.desired && it.fetch_state != "none").map(|(_, it)| it);
-    ours.map(|it| match it.consumer_lag {
-        -1 if it.hi_offset >= 0 => u64::try_from(it.hi_offset - it.next_offset.max(it.lo_offset).max(0)).ok(),
-        lag => u64::try_from(lag).ok(),
-    })
-    .try_fold(0, |sum, lag| Some(sum + lag?))
+/// What is at the broker in the partitions that are ours, and not acked. `None` while a partition does not know.
+fn lag(statistics: &Statistics, offsets: &Offsets) -> Option<u64> {
+    let partitions = statistics.topics.values().flat_map(|topic| {
+        // Partition -1 is librdkafka's own; one that is not fetched is somebody else's.
+        let ours = topic.partitions.values().filter(|it| it.partition >= 0 && it.desired && it.fetch_state != "none");
+        ours.map(|it| (topic.topic.as_str(), it))
+    });
+    let lag_of = |(topic, it): (&str, &Partition)| {
+        let committed = Some(it.committed_offset).filter(|offset| *offset >= 0);
+        let from = offsets.unsettled_from(topic, it.partition).or(committed).unwrap_or(it.lo_offset);
+        u64::try_from(it.hi_offset - from).ok().filter(|_| it.hi_offset >= 0 && from >= 0)
+    };
+    partitions.map(lag_of).try_fold(0, |sum, lag| Some(sum + lag?))
 }
 
 /// What matters of it is said in our own words, once per change.

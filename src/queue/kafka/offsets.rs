@@ -32,6 +32,8 @@ struct Assigned {
     /// For people: topic and partition.
     origin: Arc<str>,
     frontier: Frontier,
+    /// From here on not all is settled; `None` before the first record.
+    from: Option<i64>,
     /// The offset to go on from, once all before it is settled; not yet stored.
     unstored: Option<i64>,
     /// Given out, and dropped unsettled by whoever held them: to be fetched once more.
@@ -52,6 +54,7 @@ impl Offsets {
             topic,
             partition,
             frontier: Frontier::default(),
+            from: None,
             unstored: None,
             dropped: BTreeSet::new(),
             rewind: false,
@@ -78,6 +81,7 @@ impl Offsets {
         let assignment = *self.by_topic.get(topic)?.get(&partition)?;
         let assigned = self.live.get_mut(&assignment)?;
         let at = u64::try_from(offset).ok()?;
+        assigned.from.get_or_insert(offset);
         let given = assigned.frontier.give(at) || assigned.dropped.remove(&at);
         given.then(|| (assignment, assigned.origin.clone()))
     }
@@ -86,7 +90,8 @@ impl Offsets {
     pub(super) fn settle(&mut self, assignment: Assignment, offset: i64) {
         let (Some(assigned), Ok(at)) = (self.live.get_mut(&assignment), u64::try_from(offset)) else { return };
         if let Some(frontier) = assigned.frontier.settle(at).and_then(|last| i64::try_from(last).ok()) {
-            assigned.unstored = Some(frontier + 1);
+            assigned.from = Some(frontier + 1);
+            assigned.unstored = assigned.from;
         }
     }
 
@@ -120,6 +125,11 @@ impl Offsets {
         if let Some(assigned) = assigned {
             assigned.rewind = true;
         }
+    }
+
+    /// From where on not all of a partition is settled, where a record of it was given out since it is ours.
+    pub(super) fn unsettled_from(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.live.get(self.by_topic.get(topic)?.get(&partition)?)?.from
     }
 
     /// The longest way that any partition has gone beyond an open record.
@@ -158,8 +168,9 @@ mod tests {
         let (new, _) = offsets.give("t", 0, 5).unwrap();
         offsets.settle(old, 5);
         assert_eq!((stored(&mut offsets), offsets.rewinds()), (vec![], vec![]));
+        assert_eq!(offsets.unsettled_from("t", 0), Some(5));
         offsets.settle(new, 5);
-        assert_eq!(stored(&mut offsets), [6]);
+        assert_eq!((stored(&mut offsets), offsets.unsettled_from("t", 0)), (vec![6], Some(6)));
         assert_eq!(stored(&mut offsets), [0; 0], "once");
     }
 
