@@ -205,7 +205,7 @@ impl<G: Group> Harness for KafkaHarness<G> {
             (
                 "TLS on a port without",
                 Kafka { security_protocol: Some("ssl"), ..self.on("plaintext") },
-                &["KAFKA_SECURITY_PROTOCOL", "PLAINTEXT broker listener?"],
+                &["can be reached", "KAFKA_SECURITY_PROTOCOL"],
             ),
             (
                 "nobody there",
