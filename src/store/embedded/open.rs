@@ -113,6 +113,8 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Refusal> {
 
 /// The number of the schema, 0 for a new file. Refuses what is not ours or is newer than this binary.
 fn schema(connection: &Connection) -> Result<usize, Refusal> {
+    // One look at one state: somebody else may be creating it just now. Ends, reading only, when it is dropped.
+    let _snapshot = if connection.is_autocommit() { Some(connection.unchecked_transaction()?) } else { None };
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
     match number("application_id")? {
