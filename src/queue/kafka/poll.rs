@@ -14,6 +14,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Headers, Message as _};
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaErrorCode as Code;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -72,7 +73,7 @@ struct Poll<'a> {
 impl Poll<'_> {
     /// `Err` where the client cannot go on.
     fn until_it_ends(mut self) -> Result<(), String> {
-        let mut missing_since = None;
+        let mut missing_since: Option<Instant> = None;
         while !self.shared.stopping() {
             self.shared.store(self.consumer);
             self.rewind();
@@ -97,6 +98,10 @@ impl Poll<'_> {
             if !batch.is_empty() {
                 self.shared.condition(|condition| condition.works());
                 self.shared.inbox.put(batch);
+            }
+            // A worker to whom nothing of them falls is not told that they are there by now.
+            if missing_since.is_some_and(|asked| asked.elapsed() >= MISSING_INTERVAL) {
+                missing_since = if self.look_for_topics() { None } else { Some(Instant::now()) };
             }
             self.shared.tell();
         }
@@ -188,7 +193,9 @@ impl Poll<'_> {
     }
 
     /// It is trouble only where none is there: the SDKs create topics as they first send to them.
-    fn look_for_topics(&self) {
+    ///
+    /// Returns whether all are there.
+    fn look_for_topics(&self) -> bool {
         let there = |topic: &String| match self.consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT) {
             Ok(metadata) => {
                 metadata.topics().iter().any(|found| found.error().is_none() && !found.partitions().is_empty())
@@ -200,8 +207,9 @@ impl Poll<'_> {
         if self.shared.newly_missing(&missing) {
             tracing::warn!(topics = missing.join(", "), "topics do not exist yet; they are waited for");
         }
-        if there.is_empty() {
-            self.shared.condition(|condition| condition.missing(missing.into_iter().collect()));
-        }
+        let all = missing.is_empty();
+        let trouble = if there.is_empty() { missing.into_iter().collect() } else { BTreeSet::new() };
+        self.shared.condition(|condition| condition.missing(trouble));
+        all
     }
 }
