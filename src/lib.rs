@@ -16,6 +16,7 @@ pub mod feed;
 pub mod generate;
 pub mod health;
 pub mod http;
+mod jitter;
 pub mod key;
 pub mod metrics;
 pub mod ndjson;

@@ -10,21 +10,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use prometheus_client::registry::Registry;
+use support::context::context;
 use support::events::message;
 use tokio::time::{Instant, sleep};
 use xray_processor_worker::budget::Budget;
-use xray_processor_worker::config::QueueType;
 use xray_processor_worker::dead_letter::DeadLetter;
-use xray_processor_worker::health::Health;
-use xray_processor_worker::metrics::Metrics;
 use xray_processor_worker::object::{Object, Record};
-use xray_processor_worker::pipeline::{Limits, Message, Stores, Tally};
+use xray_processor_worker::pipeline::{Limits, Message, Stores};
 use xray_processor_worker::queue::memory::MemoryQueue;
 use xray_processor_worker::store::{
     Class, Created, Existing, Heavy, MetricsStore, RawStore, Replaced, RowCounts, StoreError, Tag, Touched,
 };
-use xray_processor_worker::worker::{self, Context, Settings, Stop};
+use xray_processor_worker::worker::{self, Settings, Stop};
 
 /// How long the heavy step takes; everything else takes no time.
 const LONG: Duration = Duration::from_secs(1);
@@ -107,10 +104,7 @@ fn decision(id: u64, step: &str) -> Message {
 async fn a_heavy_step_takes_a_quarter_of_the_time_and_holds_up_nobody() {
     let tables = Arc::new(Tables::default());
     let stores = Stores { raw: Arc::new(Objects), metrics: tables.clone() };
-    let (budget, health) = (Budget::new(100_000, 1 << 30), Health::default());
-    let metrics =
-        Metrics::register(&mut Registry::default(), QueueType::Memory, &["objects", "database"], &budget, &health);
-    let context = Context { stores, budget, metrics, health, tally: Arc::new(Tally::default()) };
+    let context = context(stores, Budget::new(100_000, 1 << 30));
     let settings = Settings {
         batch_size: 10,
         poll_interval: Duration::from_secs(1),

@@ -12,25 +12,22 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use prometheus_client::registry::Registry;
 use proptest::prelude::*;
+use support::context::context;
 use support::events::{message, run};
 use support::model::{Input, diff, expected};
 use support::state::read_embedded;
 use tokio::sync::Semaphore;
 use xray_processor_worker::budget::Budget;
-use xray_processor_worker::config::QueueType;
 use xray_processor_worker::dead_letter::DeadLetter;
 use xray_processor_worker::generate::{Lines, Plan};
-use xray_processor_worker::health::Health;
-use xray_processor_worker::metrics::Metrics;
 use xray_processor_worker::object::{Object, Record};
-use xray_processor_worker::pipeline::{Broken, Limits, Stores, Tally};
+use xray_processor_worker::pipeline::{Broken, Limits, Stores};
 use xray_processor_worker::queue::memory::MemoryQueue;
 use xray_processor_worker::store::{
     Class, Created, Existing, Heavy, MetricsStore, RawStore, Replaced, RowCounts, StoreError, Tag, Touched, embedded,
 };
-use xray_processor_worker::worker::{self, Context, Settings, Stop};
+use xray_processor_worker::worker::{self, Settings, Stop};
 
 /// What a call of a store does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,10 +206,8 @@ impl Rig {
             raw: Arc::new(FaultyRaw(raw, faults.clone())),
             metrics: Arc::new(FaultyTables(tables, faults.clone())),
         };
-        let (budget, health) = (Budget::new(1000, budget_bytes), Health::default());
-        let metrics =
-            Metrics::register(&mut Registry::default(), QueueType::Memory, &["objects", "database"], &budget, &health);
-        let context = Context { stores, budget: budget.clone(), metrics, health, tally: Arc::new(Tally::default()) };
+        let budget = Budget::new(1000, budget_bytes);
+        let context = context(stores, budget.clone());
         let settings = Settings {
             batch_size: 10,
             poll_interval: Duration::from_millis(50),

@@ -17,15 +17,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use prometheus_client::registry::Registry;
+use support::context::context;
 use support::ledger::Ledger;
 use xray_processor_worker::budget::{Budget, Room};
-use xray_processor_worker::config::{self, QueueType};
-use xray_processor_worker::health::Health;
-use xray_processor_worker::metrics::Metrics;
-use xray_processor_worker::pipeline::{Delivery, Limits, Stored, Tally};
+use xray_processor_worker::config;
+use xray_processor_worker::pipeline::{Delivery, Limits, Stored};
 use xray_processor_worker::queue::{QueueBackend, QueueError};
-use xray_processor_worker::worker::{self, Context, Settings, Stop};
+use xray_processor_worker::worker::{self, Settings, Stop};
 
 const ROUNDS: usize = 5;
 const BODY: usize = 1000;
@@ -92,16 +90,8 @@ async fn through_the_worker<B: Bench>(bench: &mut B, messages: usize) -> Duratio
         messages,
         stop: Stop::default(),
     };
-    let (budget, health) = (Budget::new(limits.max_in_flight_messages, limits.max_in_flight_bytes), Health::default());
-    let metrics =
-        Metrics::register(&mut Registry::default(), QueueType::Memory, &["objects", "database"], &budget, &health);
-    let context = Context {
-        stores: Ledger::new().stores(),
-        budget,
-        metrics,
-        health,
-        tally: std::sync::Arc::new(Tally::default()),
-    };
+    let budget = Budget::new(limits.max_in_flight_messages, limits.max_in_flight_bytes);
+    let context = context(Ledger::new().stores(), budget);
     let settings = Settings {
         batch_size: 10,
         poll_interval: Duration::from_secs(1),

@@ -220,8 +220,8 @@ fn on_signals(stop: &Stop) -> Result<(), Failure> {
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))
 }
 
-#[cfg_attr(not(any(feature = "kafka", feature = "rabbitmq")), allow(dead_code))]
 /// What is wrong with a queue that has not been spoken to yet is wrong with its configuration.
+#[cfg_attr(not(any(feature = "kafka", feature = "rabbitmq")), allow(dead_code))]
 fn queue_failure(error: QueueError) -> Failure {
     Failure::usage(causes::chain(&error))
 }

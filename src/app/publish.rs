@@ -9,7 +9,7 @@ use crate::exit::Failure;
 use crate::feed::Input;
 use crate::progress;
 use crate::publish::{Destinations, Published, publish as publish_all};
-use crate::queue::{self, Producer};
+use crate::queue::Producer;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -27,9 +27,6 @@ pub async fn publish(config: &Config, file: &Path, rate: Option<u32>) -> Result<
             "QUEUE_TYPE is memory, which has no broker to publish to: set QUEUE_TYPE to one, or use `run --input` or \
              POST /ingest",
         ));
-    }
-    if !queue::COMPILED_IN.contains(&kind.as_str()) {
-        return Err(not_compiled_in(kind));
     }
     match kind {
         #[cfg(feature = "kafka")]

@@ -1,9 +1,9 @@
 //! Every call of a store goes through here: its timeout, its retries, what is said about it.
 
 use crate::health::{Dependency, Failing, Health, Pulse};
+use crate::jitter::jitter;
 use crate::metrics::Metrics;
 use crate::store::{Class, StoreError};
-use rand::RngExt;
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
@@ -240,11 +240,11 @@ struct Retries {
 }
 
 impl Retries {
-    /// Exponential, with full jitter from half of it on, so that many workers do not come back at the same moment.
+    /// Exponential, with jitter.
     fn pause(&mut self) -> Duration {
         let pause = FIRST_BACKOFF.saturating_mul(1 << self.failures.min(16)).min(LONGEST_BACKOFF);
         self.failures += 1;
-        pause.mul_f64(rand::rng().random_range(0.5..1.0))
+        jitter(pause)
     }
 }
 

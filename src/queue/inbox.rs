@@ -26,6 +26,7 @@ struct State<R> {
     /// Counted as the budget does.
     bytes: usize,
     trouble: Option<QueueError>,
+    lag: Option<u64>,
     /// Whether anything has been heard of the broker yet.
     known: bool,
     closed: bool,
@@ -34,7 +35,7 @@ struct State<R> {
 impl<R> Inbox<R> {
     /// An empty one. `relieved` is called whenever something was taken, under no lock, and must not block.
     pub(super) fn new(relieved: impl Fn() + Send + Sync + 'static) -> Self {
-        let state = State { waiting: VecDeque::new(), bytes: 0, trouble: None, known: false, closed: false };
+        let state = State { waiting: VecDeque::new(), bytes: 0, trouble: None, lag: None, known: false, closed: false };
         Inbox { state: Mutex::new(state), changed: Notify::new(), relieved: Box::new(relieved) }
     }
 
@@ -87,6 +88,16 @@ impl<R> Inbox<R> {
             self.changed.notify_one();
         }
         news
+    }
+
+    /// How many messages are at the broker and not acked, as it last told; `None`: nobody knows.
+    pub(super) fn set_lag(&self, lag: Option<u64>) {
+        self.state().lag = lag;
+    }
+
+    /// What was last set.
+    pub(super) fn lag(&self) -> Option<u64> {
+        self.state().lag
     }
 
     /// Nothing is put in from now on. Returns what was not received.

@@ -20,7 +20,7 @@ use xray_processor_worker::queue::kafka::{KafkaProducer, KafkaQueue};
 use xray_processor_worker::queue::{Producer, QueueBackend};
 
 use crate::harness::{Harness, Refused, Whose};
-use crate::rig::{limits, run, until};
+use crate::rig::{limits, run, said, until};
 use crate::support::servers::Server;
 
 const PARTITIONS: i32 = 4;
@@ -344,7 +344,7 @@ fn settings_that_librdkafka_refuses() {
         let properties = [(property.to_owned(), "geheim".into())].into();
         let settings = Kafka { properties, ..Config::default().kafka };
         let error = KafkaQueue::start(&settings, &limits()).unwrap_err();
-        let said = format!("{error}: {:?}", std::error::Error::source(&error).map(ToString::to_string));
+        let said = said(&error);
         assert!(said.contains("KAFKA_PROPERTIES") && said.contains(property) && !said.contains("geheim"), "{said}");
     }
 }

@@ -84,21 +84,23 @@ cases! { memory_queue, crate::memory::MemoryHarness:
 #[cfg(feature = "kafka")]
 conforms! { kafka_broker, crate::kafka::KafkaHarness<crate::kafka::Cooperative> }
 
-// The other ways to share a group, where that matters.
+/// Those in which members of a group come and go, or stay.
 #[cfg(feature = "kafka")]
-cases! { kafka_eager, crate::kafka::KafkaHarness<crate::kafka::Eager>:
-    a_crash_loses_nothing
-    what_is_held_long_does_not_come_again
-    four_workers_share_the_work
-    workers_come_and_go_in_the_middle_of_a_batch
+macro_rules! regroups {
+    ($name:ident, $harness:ty) => {
+        cases! { $name, $harness:
+            a_crash_loses_nothing
+            what_is_held_long_does_not_come_again
+            four_workers_share_the_work
+            workers_come_and_go_in_the_middle_of_a_batch
+        }
+    };
 }
+
 #[cfg(feature = "kafka")]
-cases! { kafka_brokered, crate::kafka::KafkaHarness<crate::kafka::Brokered>:
-    a_crash_loses_nothing
-    what_is_held_long_does_not_come_again
-    four_workers_share_the_work
-    workers_come_and_go_in_the_middle_of_a_batch
-}
+regroups! { kafka_eager, crate::kafka::KafkaHarness<crate::kafka::Eager> }
+#[cfg(feature = "kafka")]
+regroups! { kafka_brokered, crate::kafka::KafkaHarness<crate::kafka::Brokered> }
 
 #[cfg(feature = "rabbitmq")]
 conforms! { rabbitmq_quorum, crate::rabbitmq::Quorum }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use xray_processor_worker::budget::Budget;
-use xray_processor_worker::config::{self, QueueType};
+use xray_processor_worker::config;
 use xray_processor_worker::health::Health;
-use xray_processor_worker::metrics::Metrics;
 use xray_processor_worker::pipeline::{Broken, Limits, Tally};
-use xray_processor_worker::worker::{self, Context, Settings, Stop};
+use xray_processor_worker::queue::{QueueBackend, QueueError};
+use xray_processor_worker::worker::{self, Settings, Stop};
 
 use crate::harness::Harness;
+use crate::support::context::context;
 use crate::support::ledger::Ledger;
 pub use crate::support::ledger::PATIENCE;
 
@@ -39,17 +39,9 @@ impl Worker {
     }
 
     pub fn within<H: Harness>(harness: &H, ledger: &Arc<Ledger>, limits: &config::Limits) -> Worker {
-        let budget = Budget::new(limits.max_in_flight_messages, limits.max_in_flight_bytes);
-        let (health, tally, stop) = (Health::default(), Arc::new(Tally::default()), Stop::default());
-        let metrics =
-            Metrics::register(&mut Registry::default(), QueueType::Memory, &["objects", "database"], &budget, &health);
-        let context = Context {
-            stores: ledger.stores(),
-            budget: budget.clone(),
-            metrics,
-            health: health.clone(),
-            tally: tally.clone(),
-        };
+        let stop = Stop::default();
+        let context = context(ledger.stores(), Budget::new(limits.max_in_flight_messages, limits.max_in_flight_bytes));
+        let (budget, health, tally) = (context.budget.clone(), context.health.clone(), context.tally.clone());
         let settings = Settings {
             batch_size: 10,
             poll_interval: Duration::from_millis(200),
@@ -82,6 +74,20 @@ impl Worker {
     pub fn done(&self) -> u64 {
         self.tally.all_events() + self.tally.dead_letters()
     }
+}
+
+/// Waits until this worker has said that its broker is away.
+pub async fn said_to_be_away<H: Harness>(worker: &Worker) {
+    until("it is said that the broker is away", async || {
+        worker.health.readiness().dependencies.get(H::Queue::NAME).is_some_and(|broker| broker.last_error.is_some())
+    })
+    .await;
+}
+
+/// An error of a queue as people read it.
+pub fn said(error: &QueueError) -> String {
+    let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    format!("{error}: {source}")
 }
 
 /// Waits until it holds.

@@ -9,7 +9,7 @@ use xray_processor_worker::config::Limits;
 use xray_processor_worker::queue::QueueBackend;
 
 use crate::harness::{Harness, Whose};
-use crate::rig::{PATIENCE, Worker, decision, ids, limits, run, runs, settled, until};
+use crate::rig::{self, PATIENCE, Worker, decision, ids, limits, run, runs, said_to_be_away, settled, until};
 use crate::support::ledger::{Gate, Ledger, POISON, SLOW};
 
 /// Long enough that something which should not happen would have.
@@ -223,10 +223,7 @@ pub async fn the_broker_is_killed_and_comes_back<H: Harness>() {
     harness.kill_9();
     // What is held can be stored while the broker is away; its acks have nowhere to go.
     ledger.open();
-    until("it is said that the broker is away", async || {
-        worker.health.readiness().dependencies.get(H::Queue::NAME).is_some_and(|broker| broker.last_error.is_some())
-    })
-    .await;
+    said_to_be_away::<H>(&worker).await;
     assert!(!worker.health.readiness().ready);
     harness.restart();
     settled(&harness, &ledger, &ids).await;
@@ -240,10 +237,7 @@ pub async fn a_broker_that_is_not_there_yet_is_waited_for<H: Harness>() {
     harness.send(runs(&ids)).await;
     harness.kill_9();
     let worker = Worker::start(&harness, &ledger);
-    until("it is said that the broker is away", async || {
-        worker.health.readiness().dependencies.get(H::Queue::NAME).is_some_and(|broker| broker.last_error.is_some())
-    })
-    .await;
+    said_to_be_away::<H>(&worker).await;
     harness.restart();
     settled(&harness, &ledger, &ids).await;
     worker.stop().await;
@@ -370,8 +364,7 @@ pub async fn who_is_refused_says_why_in_one_sentence<H: Harness>() {
         let telling = tokio::time::timeout(PATIENCE, async {
             loop {
                 if let Err(error) = refused.queue.receive(room, Duration::from_millis(200)).await {
-                    let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                    said = format!("{error}: {source}");
+                    said = rig::said(&error);
                     assert!(!said.contains('\n') && !said.contains(refused.secret), "{what}: {said:?}");
                     if refused.words.iter().all(|word| said.contains(word.as_str())) {
                         return;

@@ -3,17 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use xray_processor_worker::budget::Budget;
-use xray_processor_worker::config::QueueType;
-use xray_processor_worker::health::Health;
-use xray_processor_worker::metrics::Metrics;
 use xray_processor_worker::pipeline::{Broken, Limits, Stores};
 use xray_processor_worker::queue::memory::MemoryQueue;
 use xray_processor_worker::store::{MetricsStore, RawStore};
-use xray_processor_worker::worker::{self, Context, Settings, Stop};
+use xray_processor_worker::worker::{self, Settings, Stop};
 
+use crate::support::context::context;
 use crate::support::events::message;
 use crate::turns::{Fate, InTurn, Turns};
 
@@ -83,10 +80,7 @@ pub async fn handle(bodies: &[String], schedule: &Schedule, open: Open<'_>) {
 }
 
 fn start_worker(queue: MemoryQueue, stores: Stores) -> JoinHandle<Result<(), Broken>> {
-    let (budget, health) = (Budget::new(1000, 1 << 24), Health::default());
-    let metrics =
-        Metrics::register(&mut Registry::default(), QueueType::Memory, &["objects", "tables"], &budget, &health);
-    let context = Context { stores, budget, metrics, health, tally: Arc::default() };
+    let context = context(stores, Budget::new(1000, 1 << 24));
     let settings = Settings {
         batch_size: 3,
         poll_interval: Duration::from_millis(50),

@@ -6,6 +6,7 @@
 pub mod bodies;
 pub mod bucket;
 pub mod clickhouse;
+pub mod context;
 pub mod deployment;
 pub mod events;
 pub mod ledger;

@@ -78,7 +78,7 @@ impl ClientContext for Context {
         let up = statistics.brokers.values().any(|broker| matches!(broker.state.as_str(), "UP" | "UPDATE"));
         self.shared.condition(|condition| condition.connections(up));
         let lag = lag(&statistics, &self.shared.offsets());
-        self.shared.set_lag(lag);
+        self.shared.inbox.set_lag(lag);
     }
 }
 

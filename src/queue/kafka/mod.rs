@@ -31,7 +31,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaConfRes;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
@@ -44,7 +44,6 @@ const WAITING: (usize, usize) = (2000, 16 << 20);
 const LONGEST_SPAN: usize = 100_000;
 /// For leaving the group. Brokers that are away do not answer.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
-const UNKNOWN: u64 = u64::MAX;
 
 /// A member of a consumer group.
 pub struct KafkaQueue {
@@ -60,7 +59,6 @@ struct Shared {
     bound: (usize, usize),
     condition: Mutex<Condition>,
     missing: Mutex<BTreeSet<String>>,
-    lag: AtomicU64,
     stop: AtomicBool,
     poller: Arc<OnceLock<Thread>>,
 }
@@ -90,7 +88,6 @@ impl KafkaQueue {
             bound: (limits.max_in_flight_messages.clamp(1, WAITING.0), limits.max_in_flight_bytes.clamp(1, WAITING.1)),
             condition: Mutex::default(),
             missing: Mutex::default(),
-            lag: AtomicU64::new(UNKNOWN),
             stop: AtomicBool::new(false),
             poller,
         });
@@ -150,8 +147,7 @@ impl QueueBackend for KafkaQueue {
     }
 
     fn lag(&self) -> Option<u64> {
-        let lag = self.shared.lag.load(Relaxed);
-        (lag != UNKNOWN).then_some(lag)
+        self.shared.inbox.lag()
     }
 }
 
@@ -204,10 +200,6 @@ impl Shared {
         let news = !now.is_subset(&known);
         *known = now;
         news
-    }
-
-    fn set_lag(&self, lag: Option<u64>) {
-        self.lag.store(lag.unwrap_or(UNKNOWN), Relaxed);
     }
 
     fn stopping(&self) -> bool {

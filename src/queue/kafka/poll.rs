@@ -3,10 +3,10 @@
 use super::context::Context;
 use super::{Receipt, Shared};
 use crate::event::kind_hint;
+use crate::jitter::jitter;
 use crate::pipeline::{Delivery, Message, Origin};
 use bytes::Bytes;
 use chrono::DateTime;
-use rand::RngExt;
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -47,7 +47,7 @@ pub(super) fn run(config: &ClientConfig, shared: &Arc<Shared>) {
         };
         drop(ended);
         if !shared.stopping() {
-            std::thread::park_timeout(backoff.mul_f64(rand::rng().random_range(0.5..1.0)));
+            std::thread::park_timeout(jitter(backoff));
             backoff = (backoff * 2).min(RESTART.1);
         }
     }
@@ -73,7 +73,7 @@ struct Poll<'a> {
 impl Poll<'_> {
     /// `Err` where the client cannot go on.
     fn until_it_ends(mut self) -> Result<(), String> {
-        let mut missing_since: Option<Instant> = None;
+        let mut look_at: Option<Instant> = None;
         while !self.shared.stopping() {
             self.shared.store(self.consumer);
             self.rewind();
@@ -91,7 +91,9 @@ impl Poll<'_> {
                         let fatal = self.consumer.client().fatal_error();
                         return Err(fatal.map_or_else(|| error.to_string(), |(_, text)| text));
                     }
-                    Err(error) => missing_since = self.failed(&error, missing_since),
+                    Err(error) if is_unknown_topic(&error) => look_at = look_at.or(Some(Instant::now())),
+                    // The context was told, and librdkafka tries again.
+                    Err(_) => {}
                 }
                 polled = if batch.len() < AT_ONCE { self.consumer.poll(Duration::ZERO) } else { None };
             }
@@ -100,8 +102,8 @@ impl Poll<'_> {
                 self.shared.inbox.put(batch);
             }
             // A worker to whom nothing of them falls is not told that they are there by now.
-            if missing_since.is_some_and(|asked| asked.elapsed() >= MISSING_INTERVAL) {
-                missing_since = if self.look_for_topics() { None } else { Some(Instant::now()) };
+            if look_at.is_some_and(|due| due <= Instant::now()) {
+                look_at = (!self.look_for_topics()).then(|| Instant::now() + MISSING_INTERVAL);
             }
             self.shared.tell();
         }
@@ -177,21 +179,6 @@ impl Poll<'_> {
         }
     }
 
-    /// What is not fatal is retried by librdkafka. Returns when it was last asked which topics are there.
-    fn failed(&self, error: &KafkaError, asked: Option<Instant>) -> Option<Instant> {
-        match error.rdkafka_error_code() {
-            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
-                if asked.is_some_and(|asked| asked.elapsed() < MISSING_INTERVAL) {
-                    return asked;
-                }
-                self.look_for_topics();
-                Some(Instant::now())
-            }
-            // The context was told, and in more words.
-            _ => asked,
-        }
-    }
-
     /// It is trouble only where none is there: the SDKs create topics as they first send to them.
     ///
     /// Returns whether all are there.
@@ -212,4 +199,8 @@ impl Poll<'_> {
         self.shared.condition(|condition| condition.missing(trouble));
         all
     }
+}
+
+fn is_unknown_topic(error: &KafkaError) -> bool {
+    matches!(error.rdkafka_error_code(), Some(Code::UnknownTopicOrPartition | Code::UnknownTopic))
 }

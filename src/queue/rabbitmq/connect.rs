@@ -1,6 +1,6 @@
 //! One connection: TCP, TLS, login, each within its time.
 
-use super::hosts::Host;
+use super::hosts::{Host, Hosts};
 use super::trouble;
 use crate::queue::QueueError;
 use lapin::tcp::{AsyncTcpStream, RustlsConnector};
@@ -74,8 +74,22 @@ impl Drop for Wire {
     }
 }
 
-/// Connects and logs in. The error is one sentence. Cancel safe: a dropped call leaves nothing behind.
-pub(super) async fn connect(host: &Host, tls: &RustlsConnector, purpose: &str) -> Result<Connected, QueueError> {
+/// Connects with the first of the hosts that takes us, beginning with this one. The error is that of the first that was
+/// tried, as the one that one would look at first. Cancel safe: a dropped call leaves nothing behind.
+pub(super) async fn connect_any(hosts: &Hosts, first: usize, purpose: &str) -> Result<(usize, Connected), QueueError> {
+    let mut failure = None;
+    for step in 0..hosts.all.len() {
+        let at = (first + step) % hosts.all.len();
+        match connect(&hosts.all[at], &hosts.tls, purpose).await {
+            Ok(connected) => return Ok((at, connected)),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    Err(failure.unwrap_or_else(|| QueueError::new("AMQP_URL names no host")))
+}
+
+/// Connects and logs in. The error is one sentence.
+async fn connect(host: &Host, tls: &RustlsConnector, purpose: &str) -> Result<Connected, QueueError> {
     let runtime = lapin::runtime::default_runtime().map_err(|error| QueueError::new("no runtime").because(error))?;
     let wire = Wire::default();
     let (progress, tls, sockets) = (wire.0.clone(), tls.clone(), runtime.clone());

@@ -27,7 +27,7 @@ pub(super) async fn run(
             None => None,
         };
         let held: usize = unacked.iter().map(|unacked| unacked.load(Relaxed)).sum();
-        shared.lag(ready.map(|ready| ready + held as u64));
+        shared.inbox.set_lag(ready.map(|ready| ready + held as u64));
         sleep(if ready.is_some() { EVERY } else { SOON }).await;
     }
 }

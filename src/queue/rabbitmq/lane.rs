@@ -9,6 +9,7 @@ use super::prefetch::Prefetch;
 use super::receipt::{Command, Epoch};
 use super::status::Lane as State;
 use super::trouble;
+use crate::jitter::jitter;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{Connection, Error};
@@ -74,7 +75,7 @@ impl Lane {
                 }
                 Err(error) if trouble::is_missing(&error) => {
                     self.shared.lane(&self.queue, State::Missing);
-                    Pace::jitter(MISSING)
+                    jitter(MISSING)
                 }
                 Err(error) => {
                     self.failed(&error, &connected).await;

@@ -46,7 +46,6 @@ use tokio_util::sync::CancellationToken;
 
 /// For pending acks and the goodbye. A broker that hangs does not answer.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
-const UNKNOWN: u64 = u64::MAX;
 
 /// A competing consumer of one or several queues.
 pub struct RabbitmqQueue {
@@ -67,7 +66,6 @@ struct Shared {
     /// Counts calls of `ack`: each says that the stores take messages.
     acks: watch::Sender<u64>,
     status: Mutex<Status>,
-    lag: AtomicU64,
     consumers: AtomicU64,
 }
 
@@ -88,7 +86,6 @@ impl RabbitmqQueue {
             relieved,
             acks: watch::Sender::new(0),
             status: Mutex::new(Status::new(&settings.queues)),
-            lag: AtomicU64::new(UNKNOWN),
             consumers: AtomicU64::new(0),
         });
         let stop = CancellationToken::new();
@@ -144,8 +141,7 @@ impl QueueBackend for RabbitmqQueue {
     }
 
     fn lag(&self) -> Option<u64> {
-        let lag = self.shared.lag.load(Relaxed);
-        (lag != UNKNOWN).then_some(lag)
+        self.shared.inbox.lag()
     }
 }
 
@@ -201,10 +197,6 @@ impl Shared {
 
     fn fine(&self, queue: &str) {
         self.lane(queue, Lane::Fine);
-    }
-
-    fn lag(&self, lag: Option<u64>) {
-        self.lag.store(lag.unwrap_or(UNKNOWN), Relaxed);
     }
 
     fn consumer_tag(&self) -> ShortString {

@@ -1,6 +1,6 @@
 //! How long to wait before the next try.
 
-use rand::RngExt;
+use crate::jitter::jitter;
 use std::time::{Duration, Instant};
 
 const SHORTEST: Duration = Duration::from_millis(200);
@@ -8,7 +8,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// What held for so long begins anew.
 const STEADY: Duration = Duration::from_secs(10);
 
-/// Pauses that double, with jitter: a fleet of workers must not knock in step.
+/// Pauses that double, with jitter.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     last: Option<(Instant, Duration)>,
@@ -23,12 +23,7 @@ impl Pace {
             _ => SHORTEST,
         };
         self.last = Some((now, pause));
-        Pace::jitter(pause)
-    }
-
-    /// Somewhat less than this.
-    pub(super) fn jitter(pause: Duration) -> Duration {
-        pause.mul_f64(rand::rng().random_range(0.5..1.0))
+        jitter(pause)
     }
 }
 

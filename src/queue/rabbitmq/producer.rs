@@ -1,6 +1,6 @@
 //! Puts messages on queues, for `publish`.
 
-use super::connect::{Connected, connect};
+use super::connect::{Connected, connect_any};
 use super::hosts::Hosts;
 use super::lane::open;
 use super::trouble;
@@ -37,17 +37,7 @@ impl RabbitmqProducer {
     }
 
     async fn link(&self) -> Result<Link, QueueError> {
-        let mut failure = None;
-        for host in &self.hosts.all {
-            match connect(host, &self.hosts.tls, "publish").await {
-                Ok(connected) => return self.prepare(connected).await,
-                Err(error) => failure = failure.or(Some(error)),
-            }
-        }
-        Err(failure.unwrap_or_else(|| QueueError::new("AMQP_URL names no host")))
-    }
-
-    async fn prepare(&self, connected: Connected) -> Result<Link, QueueError> {
+        let (_, connected) = connect_any(&self.hosts, 0, "publish").await?;
         let declare = self.settings.declare;
         if declare != "no" {
             for queue in &self.settings.queues {
@@ -80,7 +70,7 @@ impl Producer for RabbitmqProducer {
         drop(turn);
         match sent.map_err(failed)?.await.map_err(failed)? {
             Confirmation::Ack(None) => Ok(()),
-            Confirmation::Ack(Some(_)) => Err(trouble::unroutable(host, to)),
+            Confirmation::Ack(Some(_)) => Err(trouble::missing(&host.to_string(), &[to])),
             Confirmation::Nack(_) | Confirmation::NotRequested => Err(QueueError::new(format!(
                 "RabbitMQ at {host} could not keep a message to the queue {to}; look at its log"
             ))),

@@ -1,7 +1,7 @@
 //! The connection: made, watched, made again.
 
 use super::Shared;
-use super::connect::{Connected, connect};
+use super::connect::{Connected, connect_any};
 use super::hosts::Hosts;
 use super::lag;
 use super::lane::Lane;
@@ -64,7 +64,7 @@ async fn keep(
     loop {
         let connected = tokio::select! {
             () = stop.cancelled() => return None,
-            connected = any(hosts, first) => connected,
+            connected = connect_any(hosts, first, "consumer") => connected,
         };
         match connected {
             Ok((at, connected)) => {
@@ -88,20 +88,6 @@ async fn keep(
             () = sleep(pace.next()) => {}
         }
     }
-}
-
-/// The first of the hosts that takes us, beginning with this one. The error is that of the first, as the one that one
-/// would look at first.
-async fn any(hosts: &Hosts, first: usize) -> Result<(usize, Connected), crate::queue::QueueError> {
-    let mut failure = None;
-    for step in 0..hosts.all.len() {
-        let at = (first + step) % hosts.all.len();
-        match connect(&hosts.all[at], &hosts.tls, "consumer").await {
-            Ok(connected) => return Ok((at, connected)),
-            Err(error) => failure = failure.or(Some(error)),
-        }
-    }
-    Err(failure.unwrap_or_else(|| crate::queue::QueueError::new("AMQP_URL names no host")))
 }
 
 /// Waits until it does not stand any more, and says why if that is known.

@@ -171,13 +171,6 @@ pub(super) fn not_published(host: &Host, queue: &str, error: &Error) -> QueueErr
     QueueError::new(format!("RabbitMQ at {host} did not confirm a message to the queue {queue}")).because(cause(error))
 }
 
-/// A message came back.
-pub(super) fn unroutable(host: &Host, queue: &str) -> QueueError {
-    QueueError::new(format!(
-        "RabbitMQ at {host} has no queue {queue}; create it, or set RABBITMQ_QUEUES or RABBITMQ_DECLARE"
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,13 +4,13 @@ use super::failed::{Answer, Failed};
 use super::metadata::metadata;
 use super::place::Place;
 use super::unreached::{Unreached, broken_body, root_cause};
+use crate::jitter::jitter;
 use crate::object::Object;
 use crate::store::{Existing, Tag};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use bytes::{Bytes, BytesMut};
-use rand::RngExt;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
@@ -161,7 +161,7 @@ fn collided(failed: &Failed) -> bool {
 
 /// Some ten to some hundred milliseconds, by chance, so that those who met do not meet again.
 fn pause(sent: u32) -> Duration {
-    Duration::from_millis(20 << sent).mul_f64(rand::rng().random_range(0.5..1.0))
+    jitter(Duration::from_millis(20 << sent))
 }
 
 async fn collect(mut stream: ByteStream, limit: u64) -> Result<Bytes, Failed> {

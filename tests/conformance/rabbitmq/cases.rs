@@ -13,7 +13,7 @@ use xray_processor_worker::queue::rabbitmq::{RabbitmqProducer, RabbitmqQueue, Re
 
 use super::{CONSUMER_TIMEOUT, Classic, Quorum, RabbitmqHarness};
 use crate::harness::{Harness, Whose};
-use crate::rig::{Worker, ids, limits, run, runs, settled, until};
+use crate::rig::{self, Worker, ids, limits, run, runs, settled, until};
 use crate::support::ledger::{Gate, Ledger};
 
 async fn receive(queue: &RabbitmqQueue) -> Vec<Delivery<Receipt>> {
@@ -44,9 +44,7 @@ async fn error(queue: &RabbitmqQueue, what: &str) -> String {
         said.is_some()
     })
     .await;
-    let error = said.unwrap();
-    let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-    format!("{error}: {source}")
+    rig::said(&said.unwrap())
 }
 
 /// The consumer is cancelled by the broker, and the queue is missing for a while.
@@ -312,7 +310,7 @@ async fn publishing_says_what_is_wrong() {
     assert!(said.contains("has no queue not-there; create it") && said.contains("RABBITMQ_DECLARE"), "{said}");
     producer.send(&harness.queue, run("r", 0)).await.unwrap();
     let too_large = producer.send(&harness.queue, vec![b'x'; (16 << 20) + 1].into()).await.unwrap_err();
-    let said = format!("{too_large}: {:?}", std::error::Error::source(&too_large).map(ToString::to_string));
+    let said = rig::said(&too_large);
     assert!(said.contains(&harness.queue) && said.contains("16777216"), "{said}");
 
     let mut settings = harness.settings();
