@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 const EVERY: Duration = Duration::from_secs(5);
-/// Where it was not known yet.
+/// Until there is a connection.
 const SOON: Duration = Duration::from_millis(500);
 
 /// Asks every few seconds, on channels of its own: what goes wrong here disturbs nobody.
@@ -22,13 +22,15 @@ pub(super) async fn run(
 ) {
     loop {
         let connected = connections.borrow().clone();
+        // Asking for what is missing is an error in the broker's log: not more often than needed.
+        let pause = if connected.is_some() { EVERY } else { SOON };
         let ready = match connected {
             Some(connected) => timeout(EVERY, ready(&connected, &shared.settings.queues)).await.ok().flatten(),
             None => None,
         };
         let held: usize = unacked.iter().map(|unacked| unacked.load(Relaxed)).sum();
         shared.inbox.set_lag(ready.map(|ready| ready + held as u64));
-        sleep(if ready.is_some() { EVERY } else { SOON }).await;
+        sleep(pause).await;
     }
 }
 

@@ -32,6 +32,7 @@ const PROGRAM: &str = r#"
             "!save\n" ->
                 Tables = rpc:call(Node, dets, all, []),
                 [rpc:call(Node, dets, sync, [Table]) || Table <- Tables],
+                rpc:call(Node, mnesia, sync_log, []),
                 io:format("0~n"),
                 Loop();
             Line ->
@@ -81,7 +82,7 @@ impl Erlang {
         answer.trim().to_owned()
     }
 
-    /// Makes it write down which quorum queues it has, which it does only now and then: a kill -9 soon after a queue was
+    /// Makes it write down which queues it has, which it does only now and then: a kill -9 soon after a queue was
     /// made would lose it, with all that is in it.
     pub async fn save(self: Arc<Self>) {
         self.left("!save").await;
