@@ -17,7 +17,7 @@ const FIRST_CONTACT: Duration = Duration::from_secs(10);
 pub(super) struct Inbox<R> {
     state: Mutex<State<R>>,
     changed: Notify,
-    /// Called after something was taken.
+    /// Called after something was taken, and when messages are wanted for the first time.
     relieved: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -29,13 +29,24 @@ struct State<R> {
     lag: Option<u64>,
     /// Whether anything has been heard of the broker yet.
     known: bool,
+    /// Whether anybody has ever asked for messages.
+    wanted: bool,
     closed: bool,
 }
 
 impl<R> Inbox<R> {
-    /// An empty one. `relieved` is called whenever something was taken, under no lock, and must not block.
+    /// An empty one. `relieved` is called whenever something was taken, and when [`is_wanted`](Self::is_wanted) becomes true;
+    /// under no lock, and it must not block.
     pub(super) fn new(relieved: impl Fn() + Send + Sync + 'static) -> Self {
-        let state = State { waiting: VecDeque::new(), bytes: 0, trouble: None, lag: None, known: false, closed: false };
+        let state = State {
+            waiting: VecDeque::new(),
+            bytes: 0,
+            trouble: None,
+            lag: None,
+            known: false,
+            wanted: false,
+            closed: false,
+        };
         Inbox { state: Mutex::new(state), changed: Notify::new(), relieved: Box::new(relieved) }
     }
 
@@ -59,6 +70,12 @@ impl<R> Inbox<R> {
         state.known = true;
         drop(state);
         self.changed.notify_one();
+    }
+
+    /// Whether messages have been asked for. Before that none is to be taken from the broker: where the stores are not ready
+    /// yet they would only be kept from others, and time out here.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.state().wanted
     }
 
     /// Messages and bytes that wait, counted as the budget does.
@@ -111,6 +128,9 @@ impl<R> Inbox<R> {
     /// As [`QueueBackend::receive`](super::QueueBackend::receive). Where nothing waits and there is trouble, that is the
     /// error, at once.
     pub(super) async fn receive(&self, room: Room, wait: Duration) -> Result<Vec<Delivery<R>>, QueueError> {
+        if !std::mem::replace(&mut self.state().wanted, true) {
+            (self.relieved)();
+        }
         let ready = self.take(room)?;
         if !ready.is_empty() {
             return Ok(ready);
@@ -194,11 +214,12 @@ mod tests {
             }
         });
         inbox.put((0..5).map(delivery));
-        assert_eq!(inbox.held(), (5, 5 * 2024));
+        assert_eq!((inbox.held(), inbox.is_wanted()), ((5, 5 * 2024), false));
         assert_eq!(receipts(inbox.receive(room(2, 1 << 20).await, LONG).await.unwrap()), [0, 1]);
         assert_eq!(receipts(inbox.receive(room(9, 2024).await, LONG).await.unwrap()), [2]);
+        assert!(inbox.is_wanted());
         assert_eq!(receipts(inbox.take_if(|receipt| *receipt == 3)), [3]);
-        assert_eq!((inbox.held(), relieved.load(Relaxed)), ((1, 2024), 2));
+        assert_eq!((inbox.held(), relieved.load(Relaxed)), ((1, 2024), 3), "once for the first time");
         assert_eq!(receipts(inbox.close()), [4]);
         inbox.put([delivery(5)]);
         assert_eq!(inbox.held(), (0, 0));

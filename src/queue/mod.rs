@@ -58,6 +58,8 @@ pub fn is_feature(backend: &str) -> bool {
 /// *Connections.* The backend reconnects by itself with backoff and jitter, and logs once per change of state. An `Err`
 /// of `receive` is never the end: the worker waits and calls again.
 ///
+/// *Beginning.* Before the first `receive` it may connect, but takes no message from the broker.
+///
 /// *Sharing.* Any number of workers may consume from the same queue, consumer group or durable.
 pub trait QueueBackend: Debug + Send + Sync + 'static {
     /// The value of `QUEUE_TYPE`, and the label `queue` of metrics.

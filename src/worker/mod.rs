@@ -8,6 +8,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::{self, Broken, Limits, Outlet, Stored, StoredReceiver, Stores, Tally};
 use crate::queue::{QueueBackend, QueueError};
 use chrono::Utc;
+use futures_util::FutureExt;
 use receive::Receiver;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +55,7 @@ pub struct Stop {
 
 /// Between two looks at what waits at the broker.
 const LAG_INTERVAL: Duration = Duration::from_secs(1);
-/// A broker that does not take acks or releases at the end must not hold up the exit.
+/// How long the broker has to take acks and releases at the end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Works until told to stop, then finishes what is held within the shutdown timeout, gives the rest back and closes the
@@ -81,7 +82,7 @@ pub async fn run<Q: QueueBackend>(queue: &Q, context: &Context, settings: Settin
     };
     let settle = async {
         let pulse = health.pulse("ack");
-        tokio::join!(ack(queue, stored, metrics, &pulse), release(queue, unstored));
+        tokio::join!(ack(queue, stored, metrics, &pulse, give_up), release(queue, unstored));
         drained.cancel();
     };
     let deadline = async {
@@ -114,12 +115,30 @@ pub async fn run<Q: QueueBackend>(queue: &Q, context: &Context, settings: Settin
     outcome
 }
 
-async fn ack<Q: QueueBackend>(queue: &Q, mut stored: StoredReceiver<Q::Receipt>, metrics: &Metrics, pulse: &Pulse) {
+async fn ack<Q: QueueBackend>(
+    queue: &Q,
+    mut stored: StoredReceiver<Q::Receipt>,
+    metrics: &Metrics,
+    pulse: &Pulse,
+    give_up: &CancellationToken,
+) {
+    let too_late = async {
+        give_up.cancelled().await;
+        sleep(LAST_WORDS).await;
+    };
+    let too_late = too_late.shared();
     while let Some(batch) = stored.recv().await {
         pulse.beat();
         let events = batch.iter().map(|stored| stored.settlement().stored).sum();
         let enqueued: Vec<_> = batch.iter().filter_map(Stored::enqueued_at).collect();
-        match queue.ack(batch).await {
+        let acked = tokio::select! {
+            acked = queue.ack(batch) => acked,
+            // A broker that does not take acks must not hold up the exit.
+            () = too_late.clone() => {
+                Err(QueueError::new("the broker did not take the acks before the end"))
+            }
+        };
+        match acked {
             Ok(()) => {
                 metrics.stored(events);
                 let now = Utc::now();

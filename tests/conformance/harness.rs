@@ -46,6 +46,9 @@ pub trait Harness: Sized + Send + Sync + 'static {
     /// [`variables`](Self::variables), workers create them or wait for them.
     fn use_default_sources(&mut self);
 
+    /// Deletes its source, with all that is in it, and makes it anew, while it is consumed.
+    fn recreate(&self) -> impl Future<Output = ()> + Send;
+
     /// How many messages the broker would give out again if all consumers died now. It is the broker that is asked.
     fn left(&self) -> impl Future<Output = u64> + Send;
 

@@ -50,6 +50,8 @@ macro_rules! conforms {
             held_messages_are_bounded_by_count
             held_messages_are_bounded_by_bytes
             a_message_over_the_whole_budget_is_taken_alone
+            nothing_is_taken_before_it_is_asked_for
+            a_source_that_is_deleted_and_made_again
             the_broker_is_killed_and_comes_back
             a_broker_that_is_not_there_yet_is_waited_for
             shutdown_gives_back_at_once

@@ -48,6 +48,10 @@ impl Harness for MemoryHarness {
 
     fn use_default_sources(&mut self) {}
 
+    async fn recreate(&self) {
+        unreachable!("it is there as long as the worker is")
+    }
+
     fn refused(&self) -> Vec<Refused<MemoryQueue>> {
         Vec::new()
     }

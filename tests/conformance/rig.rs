@@ -39,6 +39,11 @@ impl Worker {
     }
 
     pub fn within<H: Harness>(harness: &H, ledger: &Arc<Ledger>, limits: &config::Limits) -> Worker {
+        Worker::on(harness.consumer(limits), ledger, limits)
+    }
+
+    /// One that consumes from this.
+    pub fn on(queue: impl QueueBackend, ledger: &Arc<Ledger>, limits: &config::Limits) -> Worker {
         let stop = Stop::default();
         let context = context(ledger.stores(), Budget::new(limits.max_in_flight_messages, limits.max_in_flight_bytes));
         let (budget, health, tally) = (context.budget.clone(), context.health.clone(), context.tally.clone());
@@ -49,7 +54,6 @@ impl Worker {
             shutdown_timeout: Duration::from_millis(100),
             limits: Limits { max_event_bytes: limits.max_event_bytes },
         };
-        let queue = harness.consumer(limits);
         let running = tokio::spawn({
             let stop = stop.clone();
             async move { worker::run(&queue, &context, settings, &stop).await }

@@ -211,6 +211,35 @@ pub async fn a_message_over_the_whole_budget_is_taken_alone<H: Harness>() {
     worker.stop().await;
 }
 
+/// Positions begin anew, and nothing that comes after counts as seen.
+pub async fn a_source_that_is_deleted_and_made_again<H: Harness>() {
+    let (harness, ledger) = (H::start(Whose::Shared).await, Ledger::new());
+    let worker = Worker::start(&harness, &ledger);
+    let (old, new) = (ids("old", 600), ids("new", 200));
+    harness.send(runs(&old)).await;
+    settled(&harness, &ledger, &old).await;
+    harness.recreate().await;
+    harness.send(runs(&new)).await;
+    settled(&harness, &ledger, &new).await;
+    worker.stop().await;
+    assert_eq!(harness.left().await, 0);
+}
+
+/// A worker whose stores are not ready yet has not asked for any: nothing lies with it, where it would be kept from others
+/// and lose its lease.
+pub async fn nothing_is_taken_before_it_is_asked_for<H: Harness>() {
+    let (harness, ledger) = (H::start(Whose::Shared).await, Ledger::new());
+    let ids = ids("r", 50);
+    harness.send(runs(&ids)).await;
+    let early = harness.consumer(&limits());
+    tokio::time::sleep(A_WHILE * 3).await;
+    let worker = Worker::start(&harness, &ledger);
+    settled(&harness, &ledger, &ids).await;
+    assert_eq!(ledger.most_deliveries(), 1);
+    worker.stop().await;
+    early.close().await.unwrap();
+}
+
 pub async fn the_broker_is_killed_and_comes_back<H: Harness>() {
     let (mut harness, ledger) = (H::start(Whose::Own).await, Ledger::new());
     let ids = ids("r", 1000);

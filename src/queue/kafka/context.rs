@@ -9,17 +9,24 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::statistics::{Partition, Statistics};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// All callbacks run on the thread that polls.
 pub(super) struct Context {
     pub(super) shared: Arc<Shared>,
-    /// Partitions were assigned since this was last looked at.
-    pub(super) assigned: AtomicBool,
+    /// Counts changes of what is assigned.
+    pub(super) rebalances: AtomicUsize,
+}
+
+impl Context {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Context { shared, rebalances: 0.into() }
+    }
 }
 
 impl ConsumerContext for Context {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        self.rebalances.fetch_add(1, Relaxed);
         match rebalance {
             Rebalance::Assign(partitions) => {
                 let mut offsets = self.shared.offsets();
@@ -28,7 +35,6 @@ impl ConsumerContext for Context {
                 }
                 drop(offsets);
                 tracing::debug!(partitions = ?names(partitions), "partitions are assigned");
-                self.assigned.store(true, Relaxed);
                 self.shared.condition(|condition| condition.works());
             }
             Rebalance::Revoke(partitions) => {
@@ -82,8 +88,11 @@ impl ClientContext for Context {
     }
 }
 
-/// What is at the broker in the partitions that are ours, and not acked. `None` while a partition does not know.
+/// What is at the broker in the partitions that are ours, and not acked. `None` while none is ours, or one does not know.
 fn lag(statistics: &Statistics, offsets: &Offsets) -> Option<u64> {
+    if offsets.is_empty() {
+        return None;
+    }
     let partitions = statistics.topics.values().flat_map(|topic| {
         // Partition -1 is librdkafka's own; one that is not fetched is somebody else's.
         let ours = topic.partitions.values().filter(|it| it.partition >= 0 && it.desired && it.fetch_state != "none");

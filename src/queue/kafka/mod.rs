@@ -24,7 +24,7 @@ use crate::budget::Room;
 use crate::config::{Kafka, Limits};
 use crate::pipeline::{Delivery, Stored};
 use context::Context;
-use offsets::{Assignment, Offsets};
+use offsets::{Assignment, Offsets, Position};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -40,8 +40,6 @@ use trouble::Condition;
 
 /// What may wait to be received, at most. librdkafka fetches ahead of it by itself.
 const WAITING: (usize, usize) = (2000, 16 << 20);
-/// How far a partition may go on beyond a record that is not settled: so many are redelivered after a crash.
-const LONGEST_SPAN: usize = 100_000;
 /// For leaving the group. Brokers that are away do not answer.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -72,11 +70,10 @@ pub struct Receipt {
 }
 
 impl KafkaQueue {
-    /// Starts to consume. Needs no broker yet: one that is away is waited for. `Err` where the settings are wrong.
+    /// Joins the group at the first [`receive`](QueueBackend::receive). Needs no broker yet: one that is away is waited for.
+    /// `Err` where the settings are wrong.
     pub fn start(settings: &Kafka, limits: &Limits) -> Result<KafkaQueue, QueueError> {
         let config = settings::consumer(settings)?;
-        // Refuses what librdkafka does not know, now rather than for ever.
-        config.create_native_config().map_err(wrong)?;
         let poller = Arc::new(OnceLock::<Thread>::new());
         let shared = Arc::new(Shared {
             settings: settings.clone(),
@@ -91,11 +88,13 @@ impl KafkaQueue {
             stop: AtomicBool::new(false),
             poller,
         });
+        // Refuses what librdkafka does not take, now rather than for ever.
+        let first = poll::client(&config, &shared).map_err(wrong)?;
         let (end, ended) = watch::channel(false);
         let thread = std::thread::Builder::new().name("kafka".into()).spawn({
             let shared = shared.clone();
             move || {
-                poll::run(&config, &shared);
+                poll::run(first, &config, &shared);
                 end.send_replace(true);
             }
         });
@@ -176,21 +175,17 @@ impl Shared {
         if positions.is_empty() {
             return;
         }
-        let mut list = TopicPartitionList::with_capacity(positions.len());
-        let added: Result<(), KafkaError> = positions.iter().try_for_each(|position| {
-            list.add_partition_offset(&position.topic, position.partition, Offset::Offset(position.offset))
-        });
-        if let Err(error) = added.and_then(|()| consumer.store_offsets(&list)) {
-            // A partition that is being taken away; its records come again.
+        if let Err(error) = list(&positions).and_then(|list| consumer.store_offsets(&list)) {
+            // A partition that is being taken away: its records come again, to whoever has it next.
             tracing::debug!(%error, "offsets are not stored");
+            self.offsets().not_stored(&positions);
         }
     }
 
-    /// Whether what waits has reached an `n`th of its bound, or a partition has gone too far beyond an open record.
+    /// Whether what waits has reached an `n`th of its bound.
     fn is_full(&self, n: usize) -> bool {
         let (messages, bytes) = self.inbox.held();
-        let waits = messages * n >= self.bound.0.max(n) || bytes * n >= self.bound.1;
-        (waits && messages > 0) || self.offsets().longest_span() * n >= LONGEST_SPAN
+        messages > 0 && (messages * n >= self.bound.0.max(n) || bytes * n >= self.bound.1)
     }
 
     /// Notes which topics do not exist; whether any of them is news.
@@ -213,6 +208,15 @@ impl Shared {
     }
 }
 
+/// These positions as librdkafka wants them.
+fn list(positions: &[Position]) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::with_capacity(positions.len());
+    for position in positions {
+        list.add_partition_offset(&position.topic, position.partition, Offset::Offset(position.offset))?;
+    }
+    Ok(list)
+}
+
 fn wake(poller: &OnceLock<Thread>) {
     if let Some(thread) = poller.get() {
         thread.unpark();
@@ -229,8 +233,14 @@ fn wrong(error: KafkaError) -> QueueError {
             "librdkafka refuses the value of its property {property}; look at KAFKA_PROPERTIES and the settings of Kafka"
         )),
         error => {
-            let what = "librdkafka refuses the settings of Kafka; look at KAFKA_PROPERTIES and the KAFKA_SSL_ files";
-            QueueError::new(what).because(error)
+            let files = settings::FILES.iter().filter(|(property, _)| error.to_string().contains(property));
+            let mut files: Vec<_> = files.map(|(_, setting)| *setting).collect();
+            if files.contains(&"KAFKA_SSL_KEY_FILE") {
+                files.push("KAFKA_SSL_KEY_PASSWORD");
+            }
+            let look_at =
+                if files.is_empty() { "KAFKA_PROPERTIES and the KAFKA_SSL_ files".into() } else { files.join(", ") };
+            QueueError::new(format!("librdkafka refuses the settings of Kafka; look at {look_at}")).because(error)
         }
     }
 }

@@ -1,4 +1,8 @@
 //! Which records were given out, and how far each partition may be committed. Pure code without I/O.
+//!
+//! Records of a partition come in rising order, but for two reasons to go back: we asked to fetch some once more, or the
+//! log itself begins again, because its topic was deleted and created anew or its end was cut off. Then what has the same
+//! offset is another record.
 
 use crate::queue::frontier::Frontier;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -32,6 +36,8 @@ struct Assigned {
     /// For people: topic and partition.
     origin: Arc<str>,
     frontier: Frontier,
+    /// The last record that was fetched; what comes next lies beyond, unless the log begins again.
+    fetched: Option<i64>,
     /// From here on not all is settled; `None` before the first record.
     from: Option<i64>,
     /// The offset to go on from, once all before it is settled; not yet stored.
@@ -40,6 +46,18 @@ struct Assigned {
     dropped: BTreeSet<u64>,
     /// Some of those were dropped since the last rewind.
     rewind: bool,
+    /// It has gone so far beyond an open record that no more of it is fetched for now.
+    held_back: bool,
+}
+
+/// What [`Offsets::give`] says of a record that somebody is to have.
+#[derive(Debug, Clone)]
+pub(super) struct Given {
+    pub(super) assignment: Assignment,
+    /// Where it comes from, for people.
+    pub(super) origin: Arc<str>,
+    /// It is the first of a log that begins again, so it is from here that the partition is to be committed.
+    pub(super) anew: bool,
 }
 
 impl Offsets {
@@ -54,10 +72,12 @@ impl Offsets {
             topic,
             partition,
             frontier: Frontier::default(),
+            fetched: None,
             from: None,
             unstored: None,
             dropped: BTreeSet::new(),
             rewind: false,
+            held_back: false,
         };
         self.live.insert(assignment, assigned);
     }
@@ -75,15 +95,26 @@ impl Offsets {
         self.live.clear();
     }
 
+    /// Whether none is ours.
+    pub(super) fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
     /// A record was fetched. `None` where nobody is to have it: it is not ours, or was given out before and is held by
-    /// somebody or settled. Else its assignment, and where it comes from, for people.
-    pub(super) fn give(&mut self, topic: &str, partition: i32, offset: i64) -> Option<(Assignment, Arc<str>)> {
-        let assignment = *self.by_topic.get(topic)?.get(&partition)?;
-        let assigned = self.live.get_mut(&assignment)?;
+    /// somebody or settled. Where its log begins again that is a new assignment; the one before has ended.
+    pub(super) fn give(&mut self, topic: &str, partition: i32, offset: i64) -> Option<Given> {
         let at = u64::try_from(offset).ok()?;
+        let mut assignment = *self.by_topic.get(topic)?.get(&partition)?;
+        let anew = self.live.get(&assignment)?.fetched.is_some_and(|fetched| offset <= fetched);
+        if anew {
+            self.assign(topic, partition);
+            assignment = *self.by_topic.get(topic)?.get(&partition)?;
+        }
+        let assigned = self.live.get_mut(&assignment)?;
+        assigned.fetched = Some(offset);
         assigned.from.get_or_insert(offset);
         let given = assigned.frontier.give(at) || assigned.dropped.remove(&at);
-        given.then(|| (assignment, assigned.origin.clone()))
+        given.then(|| Given { assignment, origin: assigned.origin.clone(), anew })
     }
 
     /// A record is settled. Of an assignment that has ended that means nothing.
@@ -109,32 +140,61 @@ impl Offsets {
         self.live.values_mut().filter_map(moved).collect()
     }
 
+    /// Storing these did not work; they are to be told of again.
+    pub(super) fn not_stored(&mut self, positions: &[Position]) {
+        for position in positions {
+            if let Some(assigned) = self.assigned(position) {
+                assigned.unstored.get_or_insert(position.offset);
+            }
+        }
+    }
+
     /// Where to fetch from once more.
     pub(super) fn rewinds(&mut self) -> Vec<Position> {
         let from = |it: &mut Assigned| {
             let first = it.dropped.first().filter(|_| std::mem::take(&mut it.rewind))?;
-            Some(it.at(i64::try_from(*first).ok()?))
+            let first = i64::try_from(*first).ok()?;
+            it.fetched = it.fetched.map(|fetched| fetched.min(first - 1));
+            Some(it.at(first))
         };
         self.live.values_mut().filter_map(from).collect()
     }
 
     /// That rewind did not work; it is to be tried again.
     pub(super) fn not_rewound(&mut self, position: &Position) {
-        let assigned =
-            self.live.values_mut().find(|it| it.topic == position.topic && it.partition == position.partition);
-        if let Some(assigned) = assigned {
+        if let Some(assigned) = self.assigned(position) {
             assigned.rewind = true;
         }
+    }
+
+    fn assigned(&mut self, position: &Position) -> Option<&mut Assigned> {
+        self.live.get_mut(self.by_topic.get(&position.topic)?.get(&position.partition)?)
+    }
+
+    /// Decides which partitions are held back: those that have gone `most` beyond an open record, until they are within half
+    /// of that again. Returns those that were not before. What was dropped could not come again if its partition was held
+    /// back.
+    pub(super) fn hold_back(&mut self, most: usize) -> Vec<Position> {
+        let mut newly = Vec::new();
+        for it in self.live.values_mut() {
+            let bound = if it.held_back { most / 2 } else { most };
+            let far = it.frontier.span() >= bound && it.dropped.is_empty();
+            if far && !it.held_back {
+                newly.push(it.at(it.fetched.unwrap_or_default()));
+            }
+            it.held_back = far;
+        }
+        newly
+    }
+
+    /// What is ours: topic, partition, whether it is held back.
+    pub(super) fn partitions(&self) -> impl Iterator<Item = (&Arc<str>, i32, bool)> {
+        self.live.values().map(|it| (&it.topic, it.partition, it.held_back))
     }
 
     /// From where on not all of a partition is settled, where a record of it was given out since it is ours.
     pub(super) fn unsettled_from(&self, topic: &str, partition: i32) -> Option<i64> {
         self.live.get(self.by_topic.get(topic)?.get(&partition)?)?.from
-    }
-
-    /// The longest way that any partition has gone beyond an open record.
-    pub(super) fn longest_span(&self) -> usize {
-        self.live.values().map(|it| it.frontier.span()).max().unwrap_or(0)
     }
 }
 
@@ -157,7 +217,7 @@ mod tests {
     fn nothing_of_an_older_assignment_counts() {
         let mut offsets = Offsets::default();
         offsets.assign("t", 0);
-        let (old, origin) = offsets.give("t", 0, 5).unwrap();
+        let Given { assignment: old, origin, .. } = offsets.give("t", 0, 5).unwrap();
         assert_eq!(&*origin, "t/0");
         offsets.revoke("t", 0);
         offsets.settle(old, 5);
@@ -165,7 +225,7 @@ mod tests {
         assert!(offsets.give("t", 0, 6).is_none(), "not ours");
         offsets.assign("t", 0);
         offsets.settle(old, 5);
-        let (new, _) = offsets.give("t", 0, 5).unwrap();
+        let new = offsets.give("t", 0, 5).unwrap().assignment;
         offsets.settle(old, 5);
         assert_eq!((stored(&mut offsets), offsets.rewinds()), (vec![], vec![]));
         assert_eq!(offsets.unsettled_from("t", 0), Some(5));
@@ -178,7 +238,7 @@ mod tests {
     fn what_is_dropped_is_fetched_again_and_nothing_else() {
         let mut offsets = Offsets::default();
         offsets.assign("t", 3);
-        let given: Vec<_> = (0..5).map(|at| offsets.give("t", 3, at).unwrap().0).collect();
+        let given: Vec<_> = (0..5).map(|at| offsets.give("t", 3, at).unwrap().assignment).collect();
         offsets.settle(given[2], 2);
         for dropped in [3, 1] {
             offsets.dropped(given[0], dropped);
@@ -190,7 +250,65 @@ mod tests {
         assert_eq!(offsets.rewinds(), rewind);
         let again: Vec<i64> = (1..6).filter(|&at| offsets.give("t", 3, at).is_some()).collect();
         assert_eq!(again, [1, 3, 5], "0 and 4 are held, 2 is settled, 5 is new");
-        assert_eq!(offsets.longest_span(), 6);
+        assert!(!offsets.give("t", 3, 9).unwrap().anew, "that was no log that begins again");
+    }
+
+    #[test]
+    fn a_log_that_begins_again() {
+        let mut offsets = Offsets::default();
+        offsets.assign("t", 0);
+        let old: Vec<_> = (0..4).map(|at| offsets.give("t", 0, at).unwrap().assignment).collect();
+        offsets.settle(old[0], 0);
+        offsets.dropped(old[2], 2);
+        assert_eq!(offsets.rewinds()[0].offset, 2);
+        let first = offsets.give("t", 0, 1).unwrap();
+        assert!(first.anew && first.assignment != old[1], "lower than where we went back to");
+        assert!(offsets.give("t", 0, 2).is_some_and(|given| !given.anew));
+        offsets.settle(old[1], 1);
+        assert_eq!((stored(&mut offsets), offsets.rewinds()), (vec![], vec![]));
+        offsets.settle(first.assignment, 1);
+        assert_eq!(stored(&mut offsets), [2]);
+        assert!(offsets.give("t", 0, 2).unwrap().anew, "the same offset is another record");
+    }
+
+    #[test]
+    fn what_could_not_be_stored_is_told_of_again() {
+        let mut offsets = Offsets::default();
+        offsets.assign("t", 0);
+        let assignment = [0, 1].map(|at| offsets.give("t", 0, at).unwrap().assignment)[0];
+        offsets.settle(assignment, 0);
+        let positions = offsets.storable();
+        offsets.not_stored(&positions);
+        assert_eq!(offsets.storable(), positions);
+        offsets.settle(assignment, 1);
+        offsets.not_stored(&positions);
+        assert_eq!(stored(&mut offsets), [2], "never back");
+    }
+
+    #[test]
+    fn only_the_partition_that_has_gone_too_far_is_held_back() {
+        let mut offsets = Offsets::default();
+        offsets.assign("t", 0);
+        offsets.assign("t", 1);
+        let given: Vec<_> = (0..10).map(|at| offsets.give("t", 0, at).unwrap().assignment).collect();
+        offsets.give("t", 1, 0);
+        let held_back = |offsets: &mut Offsets| {
+            let newly = offsets.hold_back(10).len();
+            let all: Vec<_> =
+                offsets.partitions().filter(|(_, _, held)| *held).map(|(_, partition, _)| partition).collect();
+            (newly, all)
+        };
+        assert_eq!(held_back(&mut offsets), (1, vec![0]));
+        assert_eq!(held_back(&mut offsets), (0, vec![0]));
+        offsets.dropped(given[0], 0);
+        assert_eq!(held_back(&mut offsets), (0, vec![]), "or it would never come again");
+        offsets.rewinds();
+        offsets.give("t", 0, 0);
+        assert_eq!(held_back(&mut offsets), (1, vec![0]));
+        (0..4).for_each(|at| offsets.settle(given[0], at));
+        assert_eq!(held_back(&mut offsets), (0, vec![0]));
+        (4..6).for_each(|at| offsets.settle(given[0], at));
+        assert_eq!(held_back(&mut offsets), (0, vec![]));
     }
 
     #[derive(Debug, Clone)]
@@ -201,6 +319,7 @@ mod tests {
         Settle(prop::sample::Index),
         Drop(prop::sample::Index),
         Rewind,
+        Recreate,
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -211,57 +330,76 @@ mod tests {
             6 => any::<prop::sample::Index>().prop_map(Step::Settle),
             2 => any::<prop::sample::Index>().prop_map(Step::Drop),
             2 => Just(Step::Rewind),
+            1 => Just(Step::Recreate),
         ]
     }
 
     proptest! {
-        /// One partition of a broker that gives from what was committed: whatever happens, everything below the
-        /// committed offset was settled while it was ours, offsets only grow in an assignment, and nobody holds a
-        /// record of one assignment twice.
+        /// One partition of a broker that gives from what was committed, and whose log now and then begins again: whatever
+        /// happens, everything below the committed offset was settled while it was ours, offsets only grow in an
+        /// assignment, nobody holds a record of one assignment twice, and of a new log no record is skipped.
         #[test]
         fn never_past_an_unsettled_record(steps in prop::collection::vec(step(), 0..200)) {
             let mut offsets = Offsets::default();
             let (mut ours, mut committed, mut next, mut floor) = (false, 0_i64, 0_i64, 0_i64);
+            // Which log a record is of: offsets alone do not tell.
+            let (mut log, mut fetched, mut begins) = (0_u32, false, false);
+            // Having just gone back to the very beginning nobody could tell a new log from the old one.
+            let mut at_the_beginning = false;
             let mut settled = BTreeSet::new();
-            let mut held: Vec<(Assignment, i64)> = Vec::new();
+            let mut held: Vec<(Assignment, u32, i64)> = Vec::new();
             for step in steps {
                 match step {
                     Step::Assign if !ours => {
                         offsets.assign("t", 0);
-                        (ours, next, floor) = (true, committed, committed);
+                        (ours, next, floor, fetched, begins) = (true, committed, committed, false, false);
+                        at_the_beginning = false;
                     }
                     Step::Revoke if ours => {
                         offsets.revoke("t", 0);
                         ours = false;
                     }
+                    Step::Recreate if !at_the_beginning => {
+                        // Where nothing was fetched of the old one there is nothing to take the new one for.
+                        (log, next, committed, floor, begins) = (log + 1, 0, 0, 0, ours && fetched);
+                    }
                     Step::Fetch(count) if ours => for _ in 0..count {
                         // Compaction leaves gaps.
                         next += i64::from(next % 7 == 3);
-                        if let Some((assignment, _)) = offsets.give("t", 0, next) {
-                            prop_assert!(!held.contains(&(assignment, next)));
-                            held.push((assignment, next));
+                        if let Some(Given { assignment, anew, .. }) = offsets.give("t", 0, next) {
+                            prop_assert!(!held.iter().any(|(of, _, at)| (*of, *at) == (assignment, next)));
+                            prop_assert_eq!(anew, begins);
+                            held.push((assignment, log, next));
+                        } else {
+                            prop_assert!(!begins, "{next} of a new log is skipped");
                         }
                         next += 1;
+                        (fetched, begins, at_the_beginning) = (true, false, false);
                     },
                     Step::Settle(index) if !held.is_empty() => {
-                        let (assignment, at) = held.swap_remove(index.index(held.len()));
-                        settled.insert(at);
+                        let (assignment, of, at) = held.swap_remove(index.index(held.len()));
+                        settled.insert((of, at));
                         offsets.settle(assignment, at);
                     }
                     Step::Drop(index) if !held.is_empty() => {
-                        let (assignment, at) = held.swap_remove(index.index(held.len()));
+                        let (assignment, _, at) = held.swap_remove(index.index(held.len()));
                         offsets.dropped(assignment, at);
                     }
-                    Step::Rewind => for position in offsets.rewinds() {
-                        next = position.offset;
+                    // Until it is noticed that the log begins again nothing can be fetched from where we were.
+                    Step::Rewind if !begins => for position in offsets.rewinds() {
+                        (next, at_the_beginning) = (position.offset, position.offset == 0);
                     },
                     _ => {}
                 }
                 for position in offsets.storable() {
+                    // Of the old log until that is noticed: then it is committed from the new one's beginning.
+                    if begins {
+                        continue;
+                    }
                     prop_assert!(ours && position.offset > floor);
                     (committed, floor) = (position.offset, position.offset);
                     for at in (0..committed).filter(|at| at % 7 != 3) {
-                        prop_assert!(settled.contains(&at), "{at} is not settled, and {committed} committed");
+                        prop_assert!(settled.contains(&(log, at)), "{at} is not settled, and {committed} committed");
                     }
                 }
             }

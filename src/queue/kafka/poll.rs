@@ -1,7 +1,8 @@
 //! The thread that alone owns the consumer: it keeps our membership alive, whatever the stores do.
 
 use super::context::Context;
-use super::{Receipt, Shared};
+use super::offsets::{Given, Position};
+use super::{Receipt, Shared, list, settings};
 use crate::event::kind_hint;
 use crate::jitter::jitter;
 use crate::pipeline::{Delivery, Message, Origin};
@@ -9,10 +10,10 @@ use bytes::Bytes;
 use chrono::DateTime;
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Headers, Message as _};
-use rdkafka::topic_partition_list::Offset;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,20 +24,30 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(100);
 /// Records that go into the inbox together.
 const AT_ONCE: usize = 500;
-/// Pausing throws away what was fetched ahead, so a short wait is better waited out. A member that does not poll for
-/// `max.poll.interval.ms` is thrown out of its group, so a long one is not.
-const PAUSE_AFTER: Duration = Duration::from_secs(5);
+/// How far a partition may go on beyond a record that is not settled: so many are redelivered after a crash.
+const LONGEST_SPAN: usize = 100_000;
+/// A group needs some seconds to come together.
+const ALONE_FOR: Duration = Duration::from_secs(5);
 const SEEK_TIMEOUT: Duration = Duration::from_millis(500);
 const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
 const MISSING_INTERVAL: Duration = Duration::from_secs(5);
+/// Not every group protocol tells of topics that are missing.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// Between two clients, after one that could not go on.
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// Consumes until told to stop, through whatever happens.
-pub(super) fn run(config: &ClientConfig, shared: &Arc<Shared>) {
-    let mut backoff = RESTART.0;
+/// A client, not subscribed yet.
+pub(super) fn client(config: &ClientConfig, shared: &Arc<Shared>) -> KafkaResult<BaseConsumer<Context>> {
+    BaseConsumer::from_config_and_context(config, Context::new(shared.clone()))
+}
+
+/// Consumes until told to stop, through whatever happens: at first with this client.
+pub(super) fn run(first: BaseConsumer<Context>, config: &ClientConfig, shared: &Arc<Shared>) {
+    let (mut next, mut backoff) = (KafkaResult::Ok(first), RESTART.0);
     while !shared.stopping() {
-        if let Err(error) = consume(config, shared) {
+        let consumed =
+            next.map_err(|error| error.to_string()).and_then(|client| Poll::new(&client, shared).until_it_ends());
+        if let Err(error) = consumed {
             shared.condition(|condition| condition.fatal(error));
             shared.tell();
         }
@@ -46,65 +57,71 @@ pub(super) fn run(config: &ClientConfig, shared: &Arc<Shared>) {
             shared.inbox.take_if(|_| true)
         };
         drop(ended);
-        if !shared.stopping() {
-            std::thread::park_timeout(jitter(backoff));
-            backoff = (backoff * 2).min(RESTART.1);
+        if shared.stopping() {
+            return;
         }
+        std::thread::park_timeout(jitter(backoff));
+        backoff = (backoff * 2).min(RESTART.1);
+        next = client(config, shared);
     }
-}
-
-/// With one client, until told to stop. `Err` where that one cannot go on.
-fn consume(config: &ClientConfig, shared: &Arc<Shared>) -> Result<(), String> {
-    let context = Context { shared: shared.clone(), assigned: false.into() };
-    let consumer = BaseConsumer::from_config_and_context(config, context).map_err(|error| error.to_string())?;
-    let topics: Vec<_> = shared.settings.topics.iter().map(String::as_str).collect();
-    consumer.subscribe(&topics).map_err(|error| error.to_string())?;
-    Poll { consumer: &consumer, shared, full_since: None, paused: false }.until_it_ends()
 }
 
 struct Poll<'a> {
     consumer: &'a BaseConsumer<Context>,
     shared: &'a Arc<Shared>,
+    pause_after: Duration,
     /// Since when there has been no room.
     full_since: Option<Instant>,
-    paused: bool,
+    /// There has been none for so long that nothing is to be fetched.
+    full: bool,
+    /// What librdkafka has paused. It goes on to be paused when it is taken away and comes back.
+    paused: BTreeSet<(Arc<str>, i32)>,
+    /// Since when no partition has been ours, until that is said.
+    alone_since: Option<Instant>,
 }
 
-impl Poll<'_> {
+impl<'a> Poll<'a> {
+    fn new(consumer: &'a BaseConsumer<Context>, shared: &'a Arc<Shared>) -> Self {
+        let pause_after = settings::pause_after(&shared.settings);
+        let (full_since, paused, alone_since) = (None, BTreeSet::new(), None);
+        Poll { consumer, shared, pause_after, full_since, full: false, paused, alone_since }
+    }
+
     /// `Err` where the client cannot go on.
     fn until_it_ends(mut self) -> Result<(), String> {
         let mut look_at: Option<Instant> = None;
+        let mut subscribed = false;
+        let mut records = Vec::with_capacity(AT_ONCE);
         while !self.shared.stopping() {
+            if !subscribed && self.shared.inbox.is_wanted() {
+                subscribed = true;
+                let topics: Vec<_> = self.shared.settings.topics.iter().map(String::as_str).collect();
+                self.consumer.subscribe(&topics).map_err(|error| error.to_string())?;
+                self.alone_since = Some(Instant::now());
+                look_at = Some(Instant::now() + FIRST_LOOK);
+            }
             self.shared.store(self.consumer);
             self.rewind();
-            if self.wait_for_room() {
+            let wait = self.wait_for_room();
+            self.pause();
+            if wait {
                 std::thread::park_timeout(TICK);
                 continue;
             }
-            let mut batch = Vec::new();
-            let mut polled = self.consumer.poll(TICK);
-            while let Some(result) = polled {
-                match result {
-                    Ok(record) => batch.extend(self.delivery(&record)),
-                    Err(error @ KafkaError::MessageConsumptionFatal(_)) => {
-                        self.shared.inbox.put(batch);
-                        let fatal = self.consumer.client().fatal_error();
-                        return Err(fatal.map_or_else(|| error.to_string(), |(_, text)| text));
-                    }
-                    Err(error) if is_unknown_topic(&error) => look_at = look_at.or(Some(Instant::now())),
-                    // The context was told, and librdkafka tries again.
-                    Err(_) => {}
-                }
-                polled = if batch.len() < AT_ONCE { self.consumer.poll(Duration::ZERO) } else { None };
-            }
-            if !batch.is_empty() {
+            let ended = self.fetch(&mut records, &mut look_at);
+            if !records.is_empty() {
                 self.shared.condition(|condition| condition.works());
-                self.shared.inbox.put(batch);
+                let (deliveries, anew) = self.deliveries(&records);
+                self.shared.inbox.put(deliveries);
+                records.clear();
+                self.begin_anew(&anew);
             }
+            ended?;
             // A worker to whom nothing of them falls is not told that they are there by now.
             if look_at.is_some_and(|due| due <= Instant::now()) {
                 look_at = (!self.look_for_topics()).then(|| Instant::now() + MISSING_INTERVAL);
             }
+            self.say_if_alone();
             self.shared.tell();
         }
         // What was acked up to now is committed as the consumer closes.
@@ -112,23 +129,95 @@ impl Poll<'_> {
         Ok(())
     }
 
-    fn delivery(&self, record: &BorrowedMessage<'_>) -> Option<Delivery<Receipt>> {
-        let (topic, partition, offset) = (record.topic(), record.partition(), record.offset());
-        let (assignment, name) = self.shared.offsets().give(topic, partition, offset)?;
+    /// Waits for a tick at most, then takes what is there, up to a bound. `Err` where the client cannot go on.
+    fn fetch(&self, records: &mut Vec<BorrowedMessage<'a>>, look_at: &mut Option<Instant>) -> Result<(), String> {
+        let rebalances = || self.consumer.context().rebalances.load(Relaxed);
+        let (mut assigned, mut bytes) = (rebalances(), 0);
+        let mut polled = self.consumer.poll(TICK);
+        while let Some(result) = polled {
+            match result {
+                Ok(record) => {
+                    bytes += record.payload_len();
+                    records.push(record);
+                }
+                Err(error @ KafkaError::MessageConsumptionFatal(_)) => {
+                    let fatal = self.consumer.client().fatal_error();
+                    return Err(fatal.map_or_else(|| error.to_string(), |(_, text)| text));
+                }
+                Err(error) if is_unknown_topic(&error) => *look_at = look_at.or(Some(Instant::now())),
+                // The context was told, and librdkafka tries again.
+                Err(_) => {}
+            }
+            if records.len() >= AT_ONCE || bytes >= self.shared.bound.1 {
+                break;
+            }
+            polled = self.consumer.poll(Duration::ZERO);
+            // What came before belongs to assignments that may have ended: it comes again, to whoever has it now.
+            if assigned != rebalances() {
+                assigned = rebalances();
+                records.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to be received of these; and where a log begins again.
+    fn deliveries(&self, records: &[BorrowedMessage<'_>]) -> (Vec<Delivery<Receipt>>, Vec<Position>) {
+        let mut anew = Vec::new();
+        let mut offsets = self.shared.offsets();
+        let given = records.iter().filter_map(|record| {
+            let given = offsets.give(record.topic(), record.partition(), record.offset())?;
+            if given.anew {
+                let (partition, offset) = (record.partition(), record.offset());
+                anew.push(Position { topic: record.topic().into(), partition, offset });
+            }
+            Some((record, given))
+        });
+        let given: Vec<_> = given.collect();
+        drop(offsets);
+        (given.into_iter().map(|(record, given)| self.delivery(record, given)).collect(), anew)
+    }
+
+    fn delivery(&self, record: &BorrowedMessage<'_>, given: Given) -> Delivery<Receipt> {
         let header = record.headers().and_then(|headers| {
             let of_type = headers.iter().find(|header| header.key == "type");
             of_type.and_then(|header| std::str::from_utf8(header.value?).ok())
         });
+        let offset = record.offset();
         let message = Message {
             // The record lives in a buffer of librdkafka that holds many.
             body: Bytes::copy_from_slice(record.payload().unwrap_or_default()),
             cut: None,
-            hint: kind_hint(header, topic),
-            origin: Origin { name, position: u64::try_from(offset).ok() },
+            hint: kind_hint(header, record.topic()),
+            origin: Origin { name: given.origin, position: u64::try_from(offset).ok() },
             deliveries: 1,
             enqueued_at: record.timestamp().to_millis().and_then(DateTime::from_timestamp_millis),
         };
-        Some(Delivery { message, receipt: Receipt { assignment, offset, shared: Some(self.shared.clone()) } })
+        let receipt = Receipt { assignment: given.assignment, offset, shared: Some(self.shared.clone()) };
+        Delivery { message, receipt }
+    }
+
+    /// Logs that begin again are committed from there, lower than before. What was stored of the old ones must not stand:
+    /// it would skip records of the new ones.
+    fn begin_anew(&self, from: &[Position]) {
+        if from.is_empty() {
+            return;
+        }
+        for Position { topic, partition, offset } in from {
+            tracing::warn!(
+                topic = &**topic,
+                partition,
+                offset,
+                "the log begins again: the topic was created anew, or its end was cut off; consuming from its beginning"
+            );
+        }
+        let told = list(from).and_then(|list| {
+            self.consumer.store_offsets(&list)?;
+            self.consumer.commit(&list, CommitMode::Async)
+        });
+        if let Err(error) = told {
+            tracing::debug!(%error, "the new beginning is not committed");
+        }
     }
 
     /// Fetches once more what was dropped.
@@ -143,39 +232,77 @@ impl Poll<'_> {
         }
     }
 
-    /// Whether nothing is to be polled now. After a while without room the partitions are paused, and polling goes on.
+    /// Whether nothing is to be polled now. After a while without room nothing is to be fetched, and polling goes on.
     fn wait_for_room(&mut self) -> bool {
-        let full = self.shared.is_full(if self.paused { 2 } else { 1 });
-        match (full, self.full_since) {
-            (false, _) => {
-                self.full_since = None;
-                if self.paused {
-                    self.paused = false;
-                    self.everywhere("resume", |consumer, all| consumer.resume(all));
-                }
-            }
-            (true, None) => self.full_since = Some(Instant::now()),
-            (true, Some(since)) => {
-                // What was assigned meanwhile must be paused as well.
-                let assigned = self.consumer.context().assigned.swap(false, Relaxed);
-                if (!self.paused && since.elapsed() >= PAUSE_AFTER) || (self.paused && assigned) {
-                    self.paused = true;
-                    self.everywhere("pause", |consumer, all| consumer.pause(all));
-                }
-            }
+        let full = self.shared.is_full(if self.full { 2 } else { 1 });
+        if full {
+            let since = *self.full_since.get_or_insert_with(Instant::now);
+            self.full |= since.elapsed() >= self.pause_after;
+        } else {
+            (self.full_since, self.full) = (None, false);
         }
-        full && !self.paused
+        full && !self.full
     }
 
-    fn everywhere(
+    /// Pauses what is not to be fetched now, and nothing else: all partitions, or those that have gone far beyond a record
+    /// that is not settled, while the others go on. To resume one that is not paused would lose what was fetched ahead.
+    fn pause(&mut self) {
+        let (mut pause, mut resume) = (Vec::new(), Vec::new());
+        let mut offsets = self.shared.offsets();
+        let newly = offsets.hold_back(LONGEST_SPAN);
+        for (topic, partition, held_back) in offsets.partitions() {
+            let key = (topic.clone(), partition);
+            match (self.full || held_back, self.paused.contains(&key)) {
+                (true, false) => pause.push(key),
+                (false, true) => resume.push(key),
+                _ => {}
+            }
+        }
+        drop(offsets);
+        for Position { topic, partition, .. } in newly {
+            tracing::warn!(
+                topic = &*topic,
+                partition,
+                "{LONGEST_SPAN} records beyond one that is not stored: the partition waits for it"
+            );
+        }
+        for key in pause {
+            if self.tell("pause", &key, |list| self.consumer.pause(list)) {
+                self.paused.insert(key);
+            }
+        }
+        for key in resume {
+            if self.tell("resume", &key, |list| self.consumer.resume(list)) {
+                self.paused.remove(&key);
+            }
+        }
+    }
+
+    fn tell(
         &self,
         what: &str,
-        call: impl Fn(&BaseConsumer<Context>, &rdkafka::TopicPartitionList) -> KafkaResult<()>,
-    ) {
-        // The list must not outlive this: a consumer that is dropped while one lives never ends.
-        match self.consumer.assignment().and_then(|all| call(self.consumer, &all)) {
-            Ok(()) => tracing::debug!("{what}d all partitions"),
-            Err(error) => tracing::warn!(%error, "cannot {what} the partitions"),
+        (topic, partition): &(Arc<str>, i32),
+        call: impl Fn(&TopicPartitionList) -> KafkaResult<()>,
+    ) -> bool {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, *partition);
+        // Tried again in a moment.
+        let called =
+            call(&list).inspect_err(|error| tracing::debug!(%error, topic = &**topic, partition, "cannot {what}"));
+        called.is_ok()
+    }
+
+    /// A worker to whom no partition falls does nothing, which looks as if it hung.
+    fn say_if_alone(&mut self) {
+        if !self.shared.offsets().is_empty() {
+            self.alone_since = None;
+        } else if self.alone_since.is_some_and(|since| since.elapsed() >= ALONE_FOR) {
+            self.alone_since = None;
+            tracing::info!(
+                group = self.shared.settings.group_id,
+                "no partition is ours yet: other workers of the group have them all, or one that died holds them until its \
+                 session times out"
+            );
         }
     }
 

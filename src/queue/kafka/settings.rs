@@ -5,11 +5,20 @@ use crate::queue::QueueError;
 use rdkafka::ClientConfig;
 use secrecy::ExposeSecret;
 use std::path::Path;
+use std::time::Duration;
 
 /// What librdkafka fetches ahead of us, in kilobytes.
 const FETCHED_AHEAD_KB: &str = "16384";
+const PAUSE_AFTER: Duration = Duration::from_secs(5);
 /// Larger than any record a broker takes, so that the broker decides.
 const LARGEST_RECORD: &str = "268435456";
+
+/// The properties that name files, and our settings for them.
+pub(super) const FILES: [(&str, &str); 3] = [
+    ("ssl.ca.location", "KAFKA_SSL_CA_FILE"),
+    ("ssl.certificate.location", "KAFKA_SSL_CERT_FILE"),
+    ("ssl.key.location", "KAFKA_SSL_KEY_FILE"),
+];
 
 /// A consumer that commits nothing but the offsets we store.
 ///
@@ -30,6 +39,10 @@ pub(super) fn consumer(settings: &Kafka) -> Result<ClientConfig, QueueError> {
         .set("topic.metadata.refresh.interval.ms", "5000")
         .set("auto.commit.interval.ms", "1000");
     common(&mut config, settings)?;
+    if config.get("auto.commit.interval.ms") == Some("0") {
+        let what = "KAFKA_PROPERTIES: auto.commit.interval.ms must not be 0: nothing would ever be committed";
+        return Err(QueueError::new(what));
+    }
     config
         .set("group.id", &settings.group_id)
         .set("enable.auto.commit", "true")
@@ -38,6 +51,14 @@ pub(super) fn consumer(settings: &Kafka) -> Result<ClientConfig, QueueError> {
         .set("enable.partition.eof", "false")
         .set("statistics.interval.ms", "1000");
     Ok(config)
+}
+
+/// How long to wait without polling before partitions are paused. Pausing throws away what was fetched ahead, so a short
+/// wait is better waited out. A member that does not poll for `max.poll.interval.ms` is thrown out of its group, so a long
+/// one is not.
+pub(super) fn pause_after(settings: &Kafka) -> Duration {
+    let interval = settings.properties.get("max.poll.interval.ms").and_then(|it| it.expose_secret().parse().ok());
+    interval.map_or(PAUSE_AFTER, |millis| PAUSE_AFTER.min(Duration::from_millis(millis) / 3))
 }
 
 /// A producer whose messages are there once and on all replicas in sync when they are confirmed.
@@ -72,11 +93,8 @@ fn common(config: &mut ClientConfig, settings: &Kafka) -> Result<(), QueueError>
     if let Some(password) = &settings.sasl_password {
         config.set("sasl.password", password.expose_secret());
     }
-    for (name, file, setting) in [
-        ("ssl.ca.location", &settings.ssl_ca_file, "KAFKA_SSL_CA_FILE"),
-        ("ssl.certificate.location", &settings.ssl_cert_file, "KAFKA_SSL_CERT_FILE"),
-        ("ssl.key.location", &settings.ssl_key_file, "KAFKA_SSL_KEY_FILE"),
-    ] {
+    let files = [&settings.ssl_ca_file, &settings.ssl_cert_file, &settings.ssl_key_file];
+    for ((name, setting), file) in FILES.into_iter().zip(files) {
         if let Some(file) = file {
             config.set(name, readable(file, setting)?);
         }
@@ -126,6 +144,16 @@ mod tests {
         assert_eq!(config.get("partition.assignment.strategy"), Some("cooperative-sticky"));
         settings.properties.insert("group.protocol".into(), "consumer".into());
         assert_eq!(consumer(&settings).unwrap().get("partition.assignment.strategy"), None);
+    }
+
+    #[test]
+    fn a_member_polls_often_enough() {
+        let mut settings = kafka();
+        assert_eq!(pause_after(&settings), PAUSE_AFTER);
+        settings.properties.insert("max.poll.interval.ms".into(), "3000".into());
+        assert_eq!(pause_after(&settings), Duration::from_secs(1));
+        settings.properties.insert("auto.commit.interval.ms".into(), "0".into());
+        assert!(consumer(&settings).unwrap_err().to_string().contains("auto.commit.interval.ms must not be 0"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -30,8 +31,9 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) enum End {
     /// We were told to stop.
     Stopped,
-    /// A message was held for so long that the broker would have closed the channel: all was given back.
-    Overdue,
+    /// A message was held for so long that the broker would have closed the channel: all was given back. Tells of acks
+    /// that were asked for since that was decided.
+    Overdue(watch::Receiver<u64>),
     /// The broker ended the consumer.
     Cancelled,
     /// The channel, or the connection.
@@ -60,7 +62,7 @@ impl Channel<'_> {
     /// Consumes until told to stop or something ends it.
     pub(super) async fn run(&mut self, commands: &mut UnboundedReceiver<Command>, stop: &CancellationToken) -> End {
         let end = self.consume(commands, stop).await.unwrap_or_else(End::Failed);
-        if let End::Stopped | End::Overdue = end
+        if let End::Stopped | End::Overdue(_) = end
             && let Err(error) = self.give_back(commands).await
         {
             return if stop.is_cancelled() { End::Stopped } else { End::Failed(error) };
@@ -87,7 +89,7 @@ impl Channel<'_> {
                 biased;
                 () = stop.cancelled() => return Ok(End::Stopped),
                 _ = commands.recv_many(&mut asked, BATCH) => self.settle(&mut asked).await?,
-                () = until(overdue) => return Ok(End::Overdue),
+                () = until(overdue) => return Ok(End::Overdue(self.shared.acks.subscribe())),
                 next = next(self.consumer.as_mut()) => match next {
                     Some(delivery) => {
                         came.push(delivery?);

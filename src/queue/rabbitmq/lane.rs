@@ -22,8 +22,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Between two looks for a queue that is not there.
-const MISSING: Duration = Duration::from_millis(1500);
+/// Between two looks for a queue that is not there: at first, and at most. Each is an error in the log of the broker.
+const MISSING: (Duration, Duration) = (Duration::from_millis(1500), Duration::from_secs(12));
 /// After so long the pipeline will not do more of what it holds. An attempt of a slow store may take as long.
 const QUIET: Duration = Duration::from_secs(2);
 /// For one question.
@@ -56,7 +56,7 @@ impl Lane {
 
     pub(super) async fn run(mut self) {
         let stop = self.stop.clone();
-        let mut pace = Pace::default();
+        let (mut pace, mut missing) = (Pace::default(), MISSING.0);
         loop {
             let connected = tokio::select! {
                 () = stop.cancelled() => return,
@@ -64,18 +64,25 @@ impl Lane {
             };
             let pause = match in_time(open(&connected.connection, &self.queue, self.shared.settings.declare)).await {
                 Ok(channel) => {
+                    missing = MISSING.0;
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = self.wanted() => {}
+                    }
                     let (ends, held) = self.consume(channel, &connected).await;
                     self.unacked.store(0, Relaxed);
                     if let End::Stopped = ends {
                         return;
                     }
                     self.ended(&ends, &connected).await;
-                    self.rest(held, matches!(ends, End::Overdue)).await;
+                    self.rest(held, ends).await;
                     pace.next()
                 }
                 Err(error) if trouble::is_missing(&error) => {
                     self.shared.lane(&self.queue, State::Missing);
-                    jitter(MISSING)
+                    let pause = jitter(missing);
+                    missing = (missing * 2).min(MISSING.1);
+                    pause
                 }
                 Err(error) => {
                     self.failed(&error, &connected).await;
@@ -86,6 +93,17 @@ impl Lane {
                 () = stop.cancelled() => return,
                 () = sleep(pause) => {}
             }
+        }
+    }
+
+    /// Waits until messages are asked for.
+    async fn wanted(&self) {
+        loop {
+            let relieved = self.shared.relieved.notified();
+            if self.shared.inbox.is_wanted() {
+                return;
+            }
+            relieved.await;
         }
     }
 
@@ -114,7 +132,7 @@ impl Lane {
 
     async fn ended(&self, end: &End, connected: &Connected) {
         match end {
-            End::Stopped | End::Overdue => {}
+            End::Stopped | End::Overdue(_) => {}
             End::Cancelled => {
                 let error = trouble::cancelled(&connected.host, &self.queue);
                 tracing::info!(error = &error as &dyn std::error::Error, "looking for the queue again");
@@ -145,9 +163,14 @@ impl Lane {
     /// where they are slow, the pipeline would be full of what it has had before, and never get to what can still be
     /// acked. So it waits until nothing of them is held any more; or, where something is stuck, until there was an ack,
     /// of any queue, and for a while nothing more was done of what is held.
-    async fn rest(&mut self, mut held: UnboundedReceiver<Command>, overdue: bool) {
-        let mut acks = self.shared.acks.subscribe();
-        acks.borrow_and_update();
+    ///
+    /// Where messages were held for too long, that there was an ack is needed in any case: they may all have waited in
+    /// the inbox, because what another queue sent had filled the pipeline.
+    async fn rest(&mut self, mut held: UnboundedReceiver<Command>, end: End) {
+        let (overdue, mut acks) = match end {
+            End::Overdue(acks) => (true, acks),
+            _ => (false, self.shared.acks.subscribe()),
+        };
         if overdue {
             tracing::warn!(
                 queue = &*self.queue,
@@ -155,16 +178,16 @@ impl Lane {
                  stores have caught up"
             );
         }
-        let (mut said, mut back, mut last) = (false, false, Instant::now());
-        loop {
+        let (mut said, mut any_held, mut back, mut last) = (false, true, false, Instant::now());
+        while any_held || (overdue && !back) {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
                 _ = acks.changed(), if !back => back = true,
-                command = held.recv() => {
+                command = held.recv(), if any_held => {
                     last = Instant::now();
                     match command {
-                        None => break,
+                        None => any_held = false,
                         Some(Command::Store(_, answer)) => {
                             back = true;
                             answer.send(Ok(())).ok();

@@ -70,8 +70,8 @@ struct Shared {
 }
 
 impl RabbitmqQueue {
-    /// Starts to consume. Needs no broker yet: one that is away is waited for. `Err` where the settings are wrong. To be
-    /// called within a runtime of Tokio.
+    /// Connects, looks for its queues, and consumes from the first [`receive`](QueueBackend::receive) on. Needs no broker yet: one that is away is
+    /// waited for. `Err` where the settings are wrong. To be called within a runtime of Tokio.
     pub fn start(settings: &Rabbitmq, limits: &Limits) -> Result<RabbitmqQueue, QueueError> {
         let hosts = Hosts::new(settings)?;
         let relieved = Arc::new(Notify::new());
@@ -109,21 +109,22 @@ impl QueueBackend for RabbitmqQueue {
     }
 
     async fn ack(&self, stored: Vec<Stored<Receipt>>) -> Result<(), QueueError> {
-        self.shared.acks.send_modify(|acks| *acks += 1);
         let mut holds = Vec::with_capacity(stored.len());
         let receipts = stored.into_iter().map(|stored| {
             let (receipt, _, hold) = stored.into_parts();
             holds.push(hold);
             receipt
         });
-        let groups = Receipt::group(receipts);
-        let done = settle(groups, Command::Store).await;
+        let answers = ask(Receipt::group(receipts), Command::Store);
+        // After asking: who hears of this finds what was asked.
+        self.shared.acks.send_modify(|acks| *acks += 1);
+        let done = all(answers).await;
         drop(holds);
         done
     }
 
     async fn release(&self, receipts: Vec<Receipt>) -> Result<(), QueueError> {
-        settle(Receipt::group(receipts), Command::Release).await
+        all(ask(Receipt::group(receipts), Command::Release)).await
     }
 
     async fn close(&self) -> Result<(), QueueError> {
@@ -147,19 +148,23 @@ impl QueueBackend for RabbitmqQueue {
 
 type Answer = oneshot::Sender<Result<(), QueueError>>;
 
-/// Asks the owners of these channels and waits until all have done it. One that has gone meanwhile has nothing to do.
-async fn settle(
+/// Asks the owners of these channels.
+fn ask(
     groups: Vec<(Arc<receipt::Epoch>, Vec<u64>)>,
     command: impl Fn(Vec<u64>, Answer) -> Command,
-) -> Result<(), QueueError> {
+) -> Vec<oneshot::Receiver<Result<(), QueueError>>> {
     let ask = |(epoch, tags): (Arc<receipt::Epoch>, Vec<u64>)| {
         let (answer, answered) = oneshot::channel();
         epoch.ask(command(tags, answer));
         answered
     };
-    let asked: Vec<_> = groups.into_iter().map(ask).collect();
+    groups.into_iter().map(ask).collect()
+}
+
+/// Waits until all have done it. One that has gone meanwhile has nothing to do.
+async fn all(answers: Vec<oneshot::Receiver<Result<(), QueueError>>>) -> Result<(), QueueError> {
     let mut outcome = Ok(());
-    for answered in asked {
+    for answered in answers {
         outcome = outcome.and(answered.await.unwrap_or(Ok(())));
     }
     outcome

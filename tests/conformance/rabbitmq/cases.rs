@@ -5,6 +5,7 @@ use std::time::Duration;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use xray_processor_worker::budget::Budget;
+use xray_processor_worker::config::Limits;
 use xray_processor_worker::event::Kind;
 use xray_processor_worker::pipeline::{Delivery, Message};
 use xray_processor_worker::queue::Producer;
@@ -129,6 +130,33 @@ async fn blips<const QUORUM: bool>() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_costs_one_attempt_however_often_the_connection_is_lost() {
     tokio::join!(blips::<true>(), blips::<false>());
+}
+
+/// One queue has filled the worker; what came from the other waits, and none of it is held by the pipeline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_costs_one_attempt_behind_another_queue() {
+    let (first, second, ledger) =
+        (Quorum::start(Whose::Shared).await, Quorum::start(Whose::Shared).await, Ledger::new());
+    let (names, behind) = (ids("r", 10), ids("behind", 20));
+    let limits = Limits { max_in_flight_messages: 10, ..limits() };
+    ledger.shut(Gate::Objects);
+    let queue = first.with(|settings| {
+        settings.queues.push(second.queue.clone());
+        settings.prefetch = Some(100);
+    });
+    let worker = Worker::on(queue, &ledger, &limits);
+    first.send(runs(&names)).await;
+    until("it is full", async || worker.budget.held().0 == 10).await;
+    second.send(runs(&behind)).await;
+    tokio::time::sleep(CONSUMER_TIMEOUT * 3).await;
+    ledger.open();
+    settled(&first, &ledger, &names).await;
+    settled(&second, &ledger, &behind).await;
+    assert!(ledger.most_deliveries() <= 2, "{}", ledger.most_deliveries());
+    let again = ids("again", 5);
+    second.send(runs(&again)).await;
+    settled(&second, &ledger, &again).await;
+    worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -278,7 +306,7 @@ async fn the_kind_in_the_property_and_the_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_messages_after_many_small_ones() {
     let (harness, ledger) = (Quorum::start(Whose::Shared).await, Ledger::new());
-    let bound = xray_processor_worker::config::Limits { max_in_flight_bytes: 8 << 20, ..limits() };
+    let bound = Limits { max_in_flight_bytes: 8 << 20, ..limits() };
     let worker = Worker::within(&harness, &ledger, &bound);
     let (small, large) = (ids("small", 3000), ids("large", 60));
     harness.send(runs(&small)).await;

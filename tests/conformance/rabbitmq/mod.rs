@@ -224,6 +224,11 @@ impl<const QUORUM: bool> Harness for RabbitmqHarness<QUORUM> {
         self.publish(body, BasicProperties::default().with_headers(table)).await;
     }
 
+    async fn recreate(&self) {
+        self.delete().await;
+        self.create(FieldTable::default()).await;
+    }
+
     async fn left(&self) -> u64 {
         let node = Erlang::of(&self.server);
         let mut left = 0;

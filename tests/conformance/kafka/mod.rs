@@ -1,5 +1,7 @@
 //! Apache Kafka.
 
+mod cases;
+
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -25,6 +27,8 @@ use crate::support::servers::Server;
 
 const PARTITIONS: i32 = 4;
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// The `message.max.bytes` of a broker that nobody has changed.
+const SMALL: usize = 1_048_588;
 
 /// A topic and a consumer group, whose members agree on who has what in the way of `G`.
 pub struct KafkaHarness<G> {
@@ -119,6 +123,34 @@ impl<G: Group> KafkaHarness<G> {
         Ok(left)
     }
 
+    fn topic(&self) -> &str {
+        &self.settings.topics[0]
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client().create().unwrap()
+    }
+
+    async fn create(&self, topic: &str, largest: usize) {
+        let largest = largest.to_string();
+        let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1)).set("max.message.bytes", &largest);
+        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+        // One that has just been deleted may still be there for a moment.
+        for _ in 0..100 {
+            if self.admin().create_topics([&new], &options).await.unwrap().iter().all(Result::is_ok) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{topic} is not created");
+    }
+
+    async fn delete(&self, topic: &str) {
+        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+        let deleted = self.admin().delete_topics(&[topic], &options).await.unwrap();
+        deleted.into_iter().for_each(|topic| drop(topic.unwrap()));
+    }
+
     /// On another listener of the server.
     fn on(&self, listener: &str) -> Kafka {
         let port = self.server.server().running().ports[listener];
@@ -134,7 +166,7 @@ impl<G: Group> Harness for KafkaHarness<G> {
     const DELIVERIES_PER_OUTAGE: u32 = 1;
     const TELLS_REDELIVERIES: bool = false;
     /// The `message.max.bytes` of a broker that nobody has changed, less what a batch of one adds.
-    const LARGEST_BODY: usize = 1_048_588 - 100;
+    const LARGEST_BODY: usize = SMALL - 100;
     const MOST_CONSUMERS: usize = PARTITIONS as usize;
 
     async fn start(server: Whose) -> Self {
@@ -152,10 +184,7 @@ impl<G: Group> Harness for KafkaHarness<G> {
             ..Config::default().kafka
         };
         let harness = KafkaHarness { server, settings, sent: AtomicUsize::new(0), group: PhantomData };
-        let admin: AdminClient<DefaultClientContext> = harness.client().create().unwrap();
-        let topic = NewTopic::new(&name, PARTITIONS, TopicReplication::Fixed(1));
-        let created = admin.create_topics([&topic], &AdminOptions::new().operation_timeout(Some(TIMEOUT))).await;
-        created.unwrap().into_iter().for_each(|topic| drop(topic.unwrap()));
+        harness.create(&name, SMALL).await;
         harness
     }
 
@@ -249,6 +278,11 @@ impl<G: Group> Harness for KafkaHarness<G> {
     fn use_default_sources(&mut self) {
         let Kafka { topics, group_id, .. } = Config::default().kafka;
         (self.settings.topics, self.settings.group_id) = (topics, group_id);
+    }
+
+    async fn recreate(&self) {
+        self.delete(self.topic()).await;
+        self.create(self.topic(), SMALL).await;
     }
 
     async fn left(&self) -> u64 {
