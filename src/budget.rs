@@ -1,6 +1,7 @@
 //! The bound on what is held: messages and bytes.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -26,8 +27,8 @@ struct Shared {
 struct Held {
     messages: usize,
     bytes: usize,
-    next_id: u64,
-    since: BTreeSet<(Instant, u64)>,
+    /// How many are held since when: messages that came together count together.
+    since: BTreeMap<Instant, usize>,
 }
 
 /// How much may still be taken.
@@ -93,13 +94,20 @@ impl Budget {
 
     /// Takes the share of a message, even over the bound: for what has already been received.
     pub fn hold(&self, body_bytes: usize) -> Hold {
-        self.shared.take(&mut self.shared.held(), body_bytes, &self.shared)
+        self.shared.take(&mut self.shared.held(), body_bytes, Instant::now(), &self.shared)
+    }
+
+    /// The same for messages that came together, by the lengths of their bodies.
+    pub fn hold_all(&self, bodies: impl Iterator<Item = usize>) -> Vec<Hold> {
+        let (mut held, now) = (self.shared.held(), Instant::now());
+        bodies.map(|body_bytes| self.shared.take(&mut held, body_bytes, now, &self.shared)).collect()
     }
 
     /// Takes the share of a message if there is room for it.
     pub fn try_hold(&self, body_bytes: usize) -> Option<Hold> {
         let mut held = self.shared.held();
-        self.shared.room(&held).take(body_bytes).then(|| self.shared.take(&mut held, body_bytes, &self.shared))
+        let fits = self.shared.room(&held).take(body_bytes);
+        fits.then(|| self.shared.take(&mut held, body_bytes, Instant::now(), &self.shared))
     }
 
     /// Waits for room for a message and takes its share. Cancel safe.
@@ -118,12 +126,17 @@ impl Budget {
     pub async fn relieved(&self, waiting: usize) {
         loop {
             let freed = self.shared.freed.notified();
-            let (messages, bytes) = self.held();
-            if messages <= waiting || bytes <= self.shared.max.bytes {
+            if self.is_relieved(waiting) {
                 return;
             }
             freed.await;
         }
+    }
+
+    /// Whether [`relieved`](Self::relieved) would return at once.
+    pub fn is_relieved(&self, waiting: usize) -> bool {
+        let (messages, bytes) = self.held();
+        messages <= waiting || bytes <= self.shared.max.bytes
     }
 
     /// Waits until nothing is held.
@@ -145,7 +158,7 @@ impl Budget {
 
     /// For how long the oldest message has been held; zero where none is.
     pub fn oldest(&self) -> Duration {
-        self.shared.held().since.first().map(|(since, _)| since.elapsed()).unwrap_or_default()
+        self.shared.held().since.first_key_value().map(|(since, _)| since.elapsed()).unwrap_or_default()
     }
 }
 
@@ -162,12 +175,11 @@ impl Shared {
         }
     }
 
-    fn take(&self, held: &mut Held, body_bytes: usize, shared: &Arc<Shared>) -> Hold {
-        let hold = Hold { weight: weight(body_bytes), since: Instant::now(), id: held.next_id, shared: shared.clone() };
-        held.next_id += 1;
+    fn take(&self, held: &mut Held, body_bytes: usize, now: Instant, shared: &Arc<Shared>) -> Hold {
+        let hold = Hold { weight: weight(body_bytes), since: now, shared: shared.clone() };
         held.messages += 1;
         held.bytes += hold.weight;
-        held.since.insert((hold.since, hold.id));
+        *held.since.entry(now).or_default() += 1;
         hold
     }
 }
@@ -178,7 +190,6 @@ impl Shared {
 pub struct Hold {
     weight: usize,
     since: Instant,
-    id: u64,
     shared: Arc<Shared>,
 }
 
@@ -191,8 +202,10 @@ impl Hold {
     /// Counts the parts found in its message, of which the first is counted already. May go over the bound.
     pub fn grow(&mut self, parts: usize) {
         let more = parts.saturating_sub(1).saturating_mul(MESSAGE_OVERHEAD);
-        self.weight += more;
-        self.shared.held().bytes += more;
+        if more > 0 {
+            self.weight += more;
+            self.shared.held().bytes += more;
+        }
     }
 }
 
@@ -201,7 +214,12 @@ impl Drop for Hold {
         let mut held = self.shared.held();
         held.messages -= 1;
         held.bytes -= self.weight;
-        held.since.remove(&(self.since, self.id));
+        if let Entry::Occupied(mut count) = held.since.entry(self.since) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
         drop(held);
         self.shared.freed.notify_waiters();
     }
@@ -231,5 +249,17 @@ mod tests {
         let mut alone = budget.hold(20 * MESSAGE_OVERHEAD);
         assert!(budget.relieved(1).now_or_never().is_some(), "one message over the whole budget is not stuck");
         alone.grow(0);
+    }
+
+    #[tokio::test]
+    async fn what_came_together_is_held_each_for_itself() {
+        let budget = Budget::new(10, 10 * MESSAGE_OVERHEAD);
+        let mut holds = budget.hold_all([0, 10, 0].into_iter());
+        assert_eq!(budget.held(), (3, 3 * MESSAGE_OVERHEAD + 10));
+        drop(holds.remove(1));
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(budget.oldest() >= Duration::from_millis(2));
+        drop(holds);
+        assert_eq!((budget.held(), budget.oldest()), ((0, 0), Duration::ZERO));
     }
 }

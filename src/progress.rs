@@ -41,6 +41,15 @@ pub async fn show(
     }
 }
 
+/// Says something that keeps it from going on.
+pub fn warn(what: &str) {
+    if tracing::enabled!(tracing::Level::WARN) {
+        tracing::warn!("{what}");
+    } else {
+        eprintln!("{what}");
+    }
+}
+
 /// Takes the bar off the screen when dropped.
 struct Cleared(ProgressBar);
 

@@ -12,7 +12,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 const READ_BYTES: usize = 256 * 1024;
 /// A longer line can be no message of any broker.
@@ -59,8 +59,24 @@ fn first_kind(body: &Bytes) -> Option<Kind> {
 pub struct Published {
     /// Bytes of the input that were read.
     pub read: AtomicU64,
+    /// Messages that were handed to the driver.
+    pub sent: AtomicU64,
     /// Messages that the broker has confirmed.
     pub confirmed: AtomicU64,
+}
+
+impl Published {
+    /// Runs until the broker has confirmed nothing for `silence`, though something was sent to it.
+    pub async fn stalled(&self, silence: Duration) {
+        loop {
+            let before = self.confirmed.load(Relaxed);
+            let waits = self.sent.load(Relaxed) > before;
+            sleep(silence).await;
+            if waits && self.confirmed.load(Relaxed) == before {
+                return;
+            }
+        }
+    }
 }
 
 /// Why not all of an input was published.
@@ -165,6 +181,7 @@ pub async fn publish<P: Producer>(
                     },
                 }
             };
+            published.sent.fetch_add(1, Relaxed);
             sending.push(send(line, hold));
         }
     }
@@ -256,6 +273,17 @@ mod tests {
         let (result, confirmed) = run(&fake, "a\nb\nc\n", None).await;
         assert_eq!(result.unwrap_err().to_string(), "line 2 was not confirmed: full");
         assert!((1..=2).contains(&confirmed), "{confirmed}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_noticed_that_nothing_is_confirmed() {
+        let (published, minute) = (Published::default(), Duration::from_secs(60));
+        let stalled = async || tokio::time::timeout(minute * 3, published.stalled(minute)).await.is_ok();
+        assert!(!stalled().await, "nothing was sent");
+        published.sent.store(2, Relaxed);
+        assert!(stalled().await);
+        published.confirmed.store(2, Relaxed);
+        assert!(!stalled().await, "all is confirmed, and more is waited for");
     }
 
     #[tokio::test(start_paused = true)]

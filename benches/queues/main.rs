@@ -1,4 +1,4 @@
-//! What a backend adds to its driver: `cargo bench --features full --bench queues [-- MESSAGES]`.
+//! What a backend adds to its driver: `cargo bench --features full --bench queues [-- MESSAGES] [kafka | rabbitmq]`.
 //!
 //! On real brokers, bodies of 1 KB: the driver in a bare loop that receives and acks, beside the worker's own loop with
 //! stores that cost nothing. In the first table the bodies are arrays without an event, so that only the queue's side is
@@ -10,6 +10,7 @@
 mod support;
 
 mod kafka;
+mod nothing;
 mod rabbitmq;
 
 use std::sync::Mutex;
@@ -18,7 +19,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use support::context::context;
-use support::ledger::Ledger;
 use xray_processor_worker::budget::{Budget, Room};
 use xray_processor_worker::config;
 use xray_processor_worker::pipeline::{Delivery, Limits, Stored};
@@ -43,11 +43,20 @@ fn main() {
     let messages = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(50_000);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     for (what, body) in [("no events", nothing as fn(usize) -> Bytes), ("events", event)] {
-        println!("\n{messages} bodies of {BODY} bytes, {what}; messages per second, medians of {ROUNDS}");
-        println!("| queue | bare driver | worker | ratio |\n|---|---|---|---|");
+        println!("\n{messages} bodies of {BODY} bytes, {what}; medians of {ROUNDS}");
+        println!("| queue | bare driver, messages/s | worker | ratio | bare driver, CPU µs/message | worker |");
+        println!("|---|---|---|---|---|---|");
         let bodies: Vec<Bytes> = (0..messages).map(body).collect();
-        runtime.block_on(compare(kafka::KafkaBench::start(), &bodies));
-        runtime.block_on(compare(rabbitmq::RabbitmqBench::start(), &bodies));
+        let asked_for = |name: &str| {
+            let mut others = std::env::args().filter(|argument| ["kafka", "rabbitmq"].contains(&argument.as_str()));
+            others.next().is_none_or(|other| other == name)
+        };
+        if asked_for(kafka::KafkaBench::NAME) {
+            runtime.block_on(compare(kafka::KafkaBench::start(), &bodies));
+        }
+        if asked_for(rabbitmq::RabbitmqBench::NAME) {
+            runtime.block_on(compare(rabbitmq::RabbitmqBench::start(), &bodies));
+        }
     }
 }
 
@@ -69,15 +78,33 @@ async fn compare<B: Bench>(mut bench: B, bodies: &[Bytes]) {
     let (mut bare, mut ours) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         bench.fill(bodies).await;
-        bare.push(bench.bare(bodies.len()).await);
+        let before = cpu();
+        let took = bench.bare(bodies.len()).await;
+        bare.push((took, cpu() - before));
         bench.fill(bodies).await;
-        ours.push(through_the_worker(&mut bench, bodies.len()).await);
+        let before = cpu();
+        let took = through_the_worker(&mut bench, bodies.len()).await;
+        ours.push((took, cpu() - before));
     }
-    let [bare, ours] = [bare, ours].map(|mut all| {
+    let messages = bodies.len() as f64;
+    let median = |mut all: Vec<Duration>| {
         all.sort();
-        bodies.len() as f64 / all[all.len() / 2].as_secs_f64()
+        all[all.len() / 2].as_secs_f64()
+    };
+    let [(bare, bare_cpu), (ours, ours_cpu)] = [bare, ours].map(|rounds| {
+        let (took, cpu): (Vec<_>, Vec<_>) = rounds.into_iter().unzip();
+        (messages / median(took), median(cpu) * 1e6 / messages)
     });
-    println!("| {} | {bare:.0} | {ours:.0} | {:.2} |", B::NAME, ours / bare);
+    println!("| {} | {bare:.0} | {ours:.0} | {:.2} | {bare_cpu:.2} | {ours_cpu:.2} |", B::NAME, ours / bare);
+}
+
+/// What this process has used so far: the driver's own threads count, the broker does not.
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    // After the name, which may hold spaces, `utime` and `stime` are the 12th and 13th.
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    let ticks: u64 = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
 }
 
 async fn through_the_worker<B: Bench>(bench: &mut B, messages: usize) -> Duration {
@@ -91,7 +118,7 @@ async fn through_the_worker<B: Bench>(bench: &mut B, messages: usize) -> Duratio
         stop: Stop::default(),
     };
     let budget = Budget::new(limits.max_in_flight_messages, limits.max_in_flight_bytes);
-    let context = context(Ledger::new().stores(), budget);
+    let context = context(nothing::stores(), budget);
     let settings = Settings {
         batch_size: 10,
         poll_interval: Duration::from_secs(1),

@@ -11,13 +11,18 @@ use crate::progress;
 use crate::publish::{Destinations, Published, publish as publish_all};
 use crate::queue::Producer;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 #[cfg(feature = "kafka")]
 use crate::queue::kafka::KafkaProducer;
 #[cfg(feature = "rabbitmq")]
 use crate::queue::rabbitmq::RabbitmqProducer;
+
+/// A broker that confirms nothing for so long is worth a word.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// Publishes a file, or standard input for `-`, and returns how many messages went to each destination, all confirmed.
 pub async fn publish(config: &Config, file: &Path, rate: Option<u32>) -> Result<BTreeMap<String, u64>, Failure> {
@@ -56,6 +61,7 @@ async fn all(
     let confirmed = || published.confirmed.load(Relaxed);
     let outcome = tokio::select! {
         outcome = publish_all(producer, &destinations, reader, rate, &published) => outcome,
+        never = say_if_stalled(&published) => match never {},
         never = progress::show(&confirmed, "messages published", &published.read, bytes) => match never {},
     };
     outcome.map_err(|error| {
@@ -64,4 +70,14 @@ async fn all(
             confirmed()
         ))
     })
+}
+
+async fn say_if_stalled(published: &Published) -> Infallible {
+    published.stalled(SILENCE).await;
+    progress::warn(&format!(
+        "the broker has confirmed nothing for {} s: it may be away, or take no more (RabbitMQ blocks publishers while it is \
+         short of memory or disk); waiting",
+        SILENCE.as_secs()
+    ));
+    std::future::pending().await
 }

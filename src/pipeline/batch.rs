@@ -1,7 +1,7 @@
 //! What travels through the stages: deliveries, taken apart once.
 
 use super::Limits;
-use super::delivery::{Cut, Delivery, Message, Settlement, Stored};
+use super::delivery::{Cut, Delivery, Message, Origin, Settlement, Stored};
 use crate::budget::Hold;
 use crate::dead_letter::DeadLetter;
 use crate::digest::Sha256;
@@ -57,16 +57,34 @@ pub(super) struct Work {
     /// What is no event, by the digest of its bytes: the same bytes again are the same dead letter.
     pub(super) letters: BTreeMap<Sha256, Arc<DeadLetter>>,
     /// How many events of which kind were in it, or were meant to be.
-    pub(super) received: BTreeMap<Option<Kind>, u64>,
+    pub(super) received: Received,
     pub(super) settlement: Settlement,
     pub(super) enqueued_at: Option<DateTime<Utc>>,
     envelope: Envelope,
 }
 
+/// How many events of each kind, and of none that could be told.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Received([u64; Kind::ALL.len() + 1]);
+
+impl Received {
+    const KINDS: [Option<Kind>; Kind::ALL.len() + 1] = [None, Some(Kind::Decision), Some(Kind::Step), Some(Kind::Run)];
+
+    pub(super) fn add(&mut self, kind: Option<Kind>, events: u64) {
+        let slots = Self::KINDS.iter().zip(&mut self.0);
+        slots.filter(|(other, _)| **other == kind).for_each(|(_, slot)| *slot += events);
+    }
+
+    /// Those of which there are any.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (Option<Kind>, u64)> {
+        Self::KINDS.into_iter().zip(self.0).filter(|(_, events)| *events > 0)
+    }
+}
+
 /// What a dead letter says of the message it came in.
 #[derive(Debug, Clone)]
 struct Envelope {
-    source: String,
+    source: Origin,
     deliveries: u32,
     seen: DateTime<Utc>,
 }
@@ -74,12 +92,11 @@ struct Envelope {
 impl Work {
     /// Decodes a message.
     pub(super) fn new(message: Message, limits: Limits) -> Self {
-        let envelope =
-            Envelope { source: message.origin.to_string(), deliveries: message.deliveries, seen: Utc::now() };
+        let envelope = Envelope { source: message.origin.clone(), deliveries: message.deliveries, seen: Utc::now() };
         let mut work = Work {
             records: Vec::new(),
             letters: BTreeMap::new(),
-            received: BTreeMap::new(),
+            received: Received::default(),
             settlement: Settlement::default(),
             enqueued_at: message.enqueued_at,
             envelope,
@@ -108,7 +125,7 @@ impl Work {
     }
 
     fn accept(&mut self, index: u64, event: Event) {
-        *self.received.entry(Some(event.kind())).or_default() += 1;
+        self.received.add(Some(event.kind()), 1);
         self.settlement.stored += 1;
         self.records.push((index, Arc::new(Record::new(event))));
     }
@@ -140,7 +157,7 @@ impl Work {
     }
 
     fn note(&mut self, index: u64, kind: Option<Kind>, rejection: &Rejection) {
-        *self.received.entry(kind).or_default() += 1;
+        self.received.add(kind, 1);
         self.settlement.reject(index, rejection);
     }
 
@@ -178,7 +195,7 @@ impl Envelope {
     fn letter(&self, body: Bytes, whole: Cut, kind: Option<Kind>, rejection: Rejection) -> DeadLetter {
         DeadLetter {
             rejection,
-            source: self.source.clone(),
+            source: self.source.to_string(),
             kind,
             first_seen: self.seen,
             deliveries: self.deliveries,

@@ -32,7 +32,7 @@ use crate::health::{Health, Pulse};
 use crate::metrics::{Metrics, Stage};
 use crate::store::{MetricsStore, RawStore};
 use attempt::Attempts;
-use batch::{Batch, InFlight};
+use batch::{Batch, InFlight, Received};
 use facts::{Derived, Facts};
 use heat::Heat;
 use objects::Objects;
@@ -160,15 +160,26 @@ pub fn start<R: Send + 'static>(
     (Intake { limits, metrics, first }, Outlet { stored, unstored, stages: Stages(stages) })
 }
 
+/// A delivery that was decoded, and is to be [sent](Intake::send) on its way. Dropping it is dropping its receipt.
+#[derive(Debug)]
+#[must_use]
+pub struct Decoded<R>(InFlight<R>);
+
 impl<R> Intake<R> {
-    /// Decodes a delivery and sends it on its way. `hold` is its share of the budget.
-    pub fn put(&self, delivery: Delivery<R>, hold: Hold) {
-        let delivery = InFlight::open(delivery, hold, self.limits);
-        for (kind, events) in &delivery.work.received {
-            self.metrics.received(*kind, *events);
+    /// Decodes a delivery. `hold` is its share of the budget, and grows by what is found in it.
+    pub fn decode(&self, delivery: Delivery<R>, hold: Hold) -> Decoded<R> {
+        Decoded(InFlight::open(delivery, hold, self.limits))
+    }
+
+    /// Sends what was decoded on its way.
+    pub fn send(&self, decoded: Vec<Decoded<R>>) {
+        let mut received = Received::default();
+        for Decoded(delivery) in &decoded {
+            delivery.work.received.counts().for_each(|(kind, events)| received.add(kind, events));
         }
-        // Stages end only after the intake; if one is gone all the same, the receipt drops here, unacked.
-        self.first.send(Batch(vec![delivery])).ok();
+        received.counts().for_each(|(kind, events)| self.metrics.received(kind, events));
+        // Stages end only after the intake; if one is gone all the same, the receipts drop here, unacked.
+        self.first.send(Batch(decoded.into_iter().map(|Decoded(delivery)| delivery).collect())).ok();
     }
 }
 

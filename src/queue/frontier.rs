@@ -28,7 +28,7 @@ impl Frontier {
     /// Settles `position`; settling again, or what was never given out, changes nothing. Where that moved the frontier
     /// returns it: all that was given out up to and including it is settled.
     pub(super) fn settle(&mut self, position: u64) -> Option<u64> {
-        let at = self.given.binary_search_by_key(&position, |(given, _)| *given).ok()?;
+        let at = self.place(position)?;
         self.given[at].1 = true;
         let mut frontier = None;
         while let Some((position, true)) = self.given.front() {
@@ -40,8 +40,17 @@ impl Frontier {
 
     /// Whether it was given out and is not settled.
     pub(super) fn is_open(&self, position: u64) -> bool {
-        let at = self.given.binary_search_by_key(&position, |(given, _)| *given);
-        at.is_ok_and(|at| !self.given[at].1)
+        self.place(position).is_some_and(|at| !self.given[at].1)
+    }
+
+    fn place(&self, position: u64) -> Option<usize> {
+        // Where there are no gaps, it is known.
+        let first = self.given.front()?.0;
+        let guess = usize::try_from(position.checked_sub(first)?).ok()?;
+        if self.given.get(guess).is_some_and(|(given, _)| *given == position) {
+            return Some(guess);
+        }
+        self.given.binary_search_by_key(&position, |(given, _)| *given).ok()
     }
 
     /// How many were given out since the first open one, that one included, settled or not.

@@ -1,7 +1,7 @@
 use super::{Context, Settings, Stop};
 use crate::causes;
 use crate::health::{Dependency, Pulse};
-use crate::pipeline::{Delivery, Intake};
+use crate::pipeline::{Decoded, Delivery, Intake};
 use crate::queue::{QueueBackend, QueueError};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -76,25 +76,33 @@ impl<'a, Q: QueueBackend> Receiver<'a, Q> {
         }
     }
 
+    /// Decodes one after the other, as the budget allows: a message may hold far more than its bytes tell.
     async fn put(&self, deliveries: Vec<Delivery<Q::Receipt>>) {
         let Context { budget, metrics, .. } = self.context;
-        let held = deliveries.into_iter().map(|delivery| {
-            let hold = budget.hold(delivery.message.body.len());
-            (delivery, hold)
-        });
-        let held: Vec<_> = held.collect();
-        for (waiting, (delivery, hold)) in (1..=held.len()).rev().zip(held) {
+        let holds = budget.hold_all(deliveries.iter().map(|delivery| delivery.message.body.len()));
+        let mut decoded = Vec::with_capacity(deliveries.len());
+        for (waiting, (delivery, hold)) in (1..=holds.len()).rev().zip(deliveries.into_iter().zip(holds)) {
             if delivery.message.deliveries > 1 {
                 metrics.redelivered();
             }
-            self.pulse.idle();
-            // Once all is given up it only passes through, to be given back.
-            tokio::select! {
-                () = budget.relieved(waiting) => {}
-                () = self.stop.give_up.cancelled() => {}
+            if !budget.is_relieved(waiting) {
+                self.send(&mut decoded);
+                self.pulse.idle();
+                // Once all is given up it only passes through, to be given back.
+                tokio::select! {
+                    () = budget.relieved(waiting) => {}
+                    () = self.stop.give_up.cancelled() => {}
+                }
+                self.pulse.beat();
             }
-            self.pulse.beat();
-            self.intake.put(delivery, hold);
+            decoded.push(self.intake.decode(delivery, hold));
+        }
+        self.send(&mut decoded);
+    }
+
+    fn send(&self, decoded: &mut Vec<Decoded<Q::Receipt>>) {
+        if !decoded.is_empty() {
+            self.intake.send(std::mem::take(decoded));
         }
     }
 

@@ -113,7 +113,7 @@ pub async fn twenty_thousand_events_two_workers_and_kill_9<H: Harness>() {
     let input = write_lines(dir.path().join("input"), &bodies);
     let expected = model(&bodies, &[]);
     let events = expected.objects.len();
-    assert!(events > 17_000, "{events}");
+    assert!(bodies.len() >= 20_000 && events > 17_000, "{} messages, {events} events", bodies.len());
 
     let mut workers = [site.worker(), site.worker()];
     site.publish(&input);

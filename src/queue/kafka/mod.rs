@@ -31,6 +31,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaConfRes;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
@@ -94,7 +95,11 @@ impl KafkaQueue {
         let thread = std::thread::Builder::new().name("kafka".into()).spawn({
             let shared = shared.clone();
             move || {
-                poll::run(first, &config, &shared);
+                if catch_unwind(AssertUnwindSafe(|| poll::run(first, &config, &shared))).is_err() {
+                    // Without a word it would look as if nothing came.
+                    let error = QueueError::new("consuming from Kafka failed, which is a bug; restart the worker");
+                    shared.inbox.trouble(Some(error));
+                }
                 end.send_replace(true);
             }
         });

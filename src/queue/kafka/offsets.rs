@@ -4,6 +4,7 @@
 //! log itself begins again, because its topic was deleted and created anew or its end was cut off. Then what has the same
 //! offset is another record.
 
+use crate::event::{Kind, kind_hint};
 use crate::queue::frontier::Frontier;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -35,6 +36,8 @@ struct Assigned {
     partition: i32,
     /// For people: topic and partition.
     origin: Arc<str>,
+    /// What the name of the topic tells about its events.
+    hint: Option<Kind>,
     frontier: Frontier,
     /// The last record that was fetched; what comes next lies beyond, unless the log begins again.
     fetched: Option<i64>,
@@ -56,6 +59,8 @@ pub(super) struct Given {
     pub(super) assignment: Assignment,
     /// Where it comes from, for people.
     pub(super) origin: Arc<str>,
+    /// What the name of its topic tells about it.
+    pub(super) hint: Option<Kind>,
     /// It is the first of a log that begins again, so it is from here that the partition is to be committed.
     pub(super) anew: bool,
 }
@@ -69,6 +74,7 @@ impl Offsets {
         self.by_topic.entry(topic.clone()).or_default().insert(partition, assignment);
         let assigned = Assigned {
             origin: format!("{topic}/{partition}").into(),
+            hint: kind_hint(None, &topic),
             topic,
             partition,
             frontier: Frontier::default(),
@@ -114,7 +120,7 @@ impl Offsets {
         assigned.fetched = Some(offset);
         assigned.from.get_or_insert(offset);
         let given = assigned.frontier.give(at) || assigned.dropped.remove(&at);
-        given.then(|| Given { assignment, origin: assigned.origin.clone(), anew })
+        given.then(|| Given { assignment, origin: assigned.origin.clone(), hint: assigned.hint, anew })
     }
 
     /// A record is settled. Of an assignment that has ended that means nothing.

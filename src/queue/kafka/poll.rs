@@ -188,7 +188,7 @@ impl<'a> Poll<'a> {
             // The record lives in a buffer of librdkafka that holds many.
             body: Bytes::copy_from_slice(record.payload().unwrap_or_default()),
             cut: None,
-            hint: kind_hint(header, record.topic()),
+            hint: kind_hint(header, "").or(given.hint),
             origin: Origin { name: given.origin, position: u64::try_from(offset).ok() },
             deliveries: 1,
             enqueued_at: record.timestamp().to_millis().and_then(DateTime::from_timestamp_millis),

@@ -2,6 +2,7 @@
 
 use super::context::log;
 use super::settings;
+use super::trouble::plain;
 use crate::config::Kafka;
 use crate::queue::{Producer, QueueError};
 use bytes::Bytes;
@@ -58,7 +59,7 @@ impl KafkaProducer {
             Some(Code::MessageTimedOut) => {
                 let said = self.reports.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 QueueError::new(format!("Kafka at {at} did not confirm in time; look at KAFKA_BROKERS and the login"))
-                    .because(said.unwrap_or_else(|| error.to_string()))
+                    .because(said.map_or_else(|| error.to_string(), |said| plain(&said)))
             }
             _ => QueueError::new(format!("Kafka at {at} does not take a message for {to}")).because(error),
         }

@@ -133,7 +133,7 @@ fn unconnected(code: Code, at: &str, settings: &Kafka) -> String {
 }
 
 /// librdkafka's text in one line, without its times and states.
-fn plain(reason: &str) -> String {
+pub(super) fn plain(reason: &str) -> String {
     let reason = reason.split(" (after ").next().unwrap_or(reason);
     reason.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -7,8 +7,9 @@ use super::lag;
 use super::lane::Lane;
 use super::pace::Pace;
 use super::trouble;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use lapin::{Error, Event};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Between two looks at whether the connection stands, should no event tell.
 const LOOK: Duration = Duration::from_millis(250);
+const AFTER_PANIC: Duration = Duration::from_secs(5);
 /// For the goodbye. A broker that hangs does not answer.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -30,7 +32,16 @@ pub(super) async fn run(shared: Arc<Shared>, hosts: Hosts, stop: CancellationTok
     for queue in &shared.settings.queues {
         let count = Arc::new(AtomicUsize::new(0));
         unacked.push(count.clone());
-        lanes.spawn(Lane::new(shared.clone(), queue, connections.subscribe(), count, stop.clone()).run());
+        let (shared, queue, connections, stop) = (shared.clone(), queue.clone(), connections.subscribe(), stop.clone());
+        lanes.spawn(async move {
+            let lane = || Lane::new(shared.clone(), &queue, connections.clone(), count.clone(), stop.clone());
+            // One queue that nobody consumes any more would look like one that is empty.
+            while let Err(panic) = AssertUnwindSafe(lane().run()).catch_unwind().await {
+                drop(panic);
+                tracing::error!(queue, "consuming failed, which is a bug; beginning anew");
+                sleep(AFTER_PANIC).await;
+            }
+        });
     }
     let mut extras = JoinSet::new();
     extras.spawn(lag::run(shared.clone(), unacked, connections.subscribe()));
