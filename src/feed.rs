@@ -247,7 +247,7 @@ mod tests {
         let queue = MemoryQueue::new(100, 1 << 20);
         let feeder = Feeder { queue: &queue, max_event_bytes: 100, read: &AtomicU64::new(0) };
         let chunks: Vec<_> = text.as_bytes().chunks(chunk).map(|c| io::Result::Ok(Bytes::copy_from_slice(c))).collect();
-        let reader = tokio_util::io::StreamReader::new(tokio_stream::iter(chunks));
+        let reader = tokio_util::io::StreamReader::new(futures_util::stream::iter(chunks));
         let reader: Box<dyn AsyncRead + Send + Unpin> = Box::new(reader);
         feeder.feed(Input::Text { name: "in".into(), reader, bytes: None }).await.unwrap();
         let room = Room { messages: 100, bytes: 1 << 20, idle: true };

@@ -42,13 +42,6 @@ impl<R> InFlight<R> {
     }
 }
 
-impl<R> Batch<R> {
-    /// Several batches as one, so that they are written together.
-    pub(super) fn merge(batches: Vec<Batch<R>>) -> Batch<R> {
-        Batch(batches.into_iter().flat_map(|batch| batch.0).collect())
-    }
-}
-
 /// What has to become durable before one message may be acked. Without its receipt: stages cannot settle it.
 #[derive(Debug)]
 pub(super) struct Work {

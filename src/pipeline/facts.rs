@@ -32,7 +32,7 @@ pub(super) struct Facts {
 impl Writer for Facts {
     const STAGE: Stage = Stage::Facts;
     // One group at a time, as large as what waits: few large inserts are what tables want.
-    const JOIN: usize = 32;
+    const JOIN: usize = 16_384;
     const OVERLAP: usize = 1;
 
     /// `Ok` once all facts are inserted; what the store refuses for good is a dead letter instead.
@@ -88,7 +88,7 @@ impl Derived {
 impl Writer for Derived {
     const STAGE: Stage = Stage::Derived;
     // One group at a time, as large as what waits: few large inserts are what tables want.
-    const JOIN: usize = 32;
+    const JOIN: usize = 16_384;
     const OVERLAP: usize = 1;
 
     /// `Ok` once every derived row that depends on the group is right and durable.

@@ -42,7 +42,7 @@ type Refused = BTreeMap<String, StoreError>;
 impl Writer for Objects {
     const STAGE: Stage = Stage::Objects;
     // Several groups at once, so that one slow write does not hold up all.
-    const JOIN: usize = 64;
+    const JOIN: usize = 512;
     const OVERLAP: usize = 2;
 
     /// `Ok` once every event of the group is under its key or superseded there, and every dead letter is durable. What

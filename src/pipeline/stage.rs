@@ -5,20 +5,21 @@ use super::batch::{Batch, Work};
 use crate::health::Pulse;
 use crate::metrics::{Metrics, Stage};
 use futures_util::StreamExt;
+use futures_util::stream::unfold;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, sleep};
-use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 /// What a stage does with a group.
 pub(super) trait Writer: Send + Sync + 'static {
     /// Which stage this is.
     const STAGE: Stage;
-    /// At most this many batches of the stage before are joined into one group.
+    /// What waits is joined into one group until that has at least this many deliveries.
     const JOIN: usize;
     /// At most this many groups are written at the same time.
     const OVERLAP: usize;
@@ -49,13 +50,12 @@ pub(super) async fn run<R: Send + 'static, W: Writer>(
 ) {
     // The pulse rests only while no group at all is being written.
     let writing = AtomicUsize::new(0);
-    let mut groups = UnboundedReceiverStream::new(input)
-        .ready_chunks(W::JOIN)
-        .map(|waiting| {
-            writing.fetch_add(1, Relaxed);
-            write(writer.clone(), Batch::merge(waiting), &ends)
-        })
-        .buffer_unordered(W::OVERLAP);
+    let waiting = unfold(input, async |mut input| Some((waiting(&mut input, W::JOIN).await?, input)));
+    let groups = waiting.map(|group| {
+        writing.fetch_add(1, Relaxed);
+        write(writer.clone(), group, &ends)
+    });
+    let mut groups = pin!(groups.buffer_unordered(W::OVERLAP));
     while let Some((batch, written)) = groups.next().await {
         if writing.fetch_sub(1, Relaxed) == 1 {
             ends.pulse.idle();
@@ -75,9 +75,8 @@ pub(super) async fn run_paced<R: Send + 'static, W: Writer>(
     hurry: CancellationToken,
 ) {
     ends.pulse.idle();
-    while let Some(first) = input.recv().await {
-        let waiting = std::iter::once(first).chain(std::iter::from_fn(|| input.try_recv().ok())).collect();
-        let (batch, written) = write(writer.clone(), Batch::merge(waiting), &ends).await;
+    while let Some(group) = waiting(&mut input, usize::MAX).await {
+        let (batch, written) = write(writer.clone(), group, &ends).await;
         ends.pulse.idle();
         ends.pass_on(batch, written, &output);
         tokio::select! {
@@ -85,6 +84,17 @@ pub(super) async fn run_paced<R: Send + 'static, W: Writer>(
             () = sleep(rest()) => {}
         }
     }
+}
+
+/// The next group: what waits now, of which more than `join` deliveries are left for later. `None` once the input ends.
+async fn waiting<R>(input: &mut UnboundedReceiver<Batch<R>>, join: usize) -> Option<Batch<R>> {
+    let Batch(mut group) = input.recv().await?;
+    while group.len() < join
+        && let Ok(Batch(more)) = input.try_recv()
+    {
+        group.extend(more);
+    }
+    Some(Batch(group))
 }
 
 impl<R> Ends<R> {

@@ -3,11 +3,16 @@ use crate::causes;
 use crate::health::{Dependency, Pulse};
 use crate::pipeline::{Decoded, Delivery, Intake};
 use crate::queue::{QueueBackend, QueueError};
+use futures_util::FutureExt;
+use std::pin::pin;
 use std::time::Duration;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
 /// Pause after a failed receive; the backend has its own backoff for connections.
 const PAUSE: Duration = Duration::from_secs(1);
+/// So many decoded messages are sent on their way together, however many more could be had at once.
+const TOGETHER: usize = 256;
 /// However rarely one wants to poll: a loop that is silent for longer counts as stuck.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -37,19 +42,21 @@ impl<'a, Q: QueueBackend> Receiver<'a, Q> {
     }
 
     pub(super) async fn run(self) {
+        let mut decoded = Vec::new();
         loop {
             self.pulse.idle();
             let received = tokio::select! {
                 biased;
-                () = self.stop.drain.cancelled() => return,
-                received = self.receive() => received,
+                () = self.stop.drain.cancelled() => return self.send(&mut decoded),
+                received = self.receive(&mut decoded) => received,
             };
             match received {
                 Ok(deliveries) => {
                     self.up();
-                    self.put(deliveries).await;
+                    self.decode(deliveries, &mut decoded).await;
                 }
                 Err(error) => {
+                    self.send(&mut decoded);
                     self.down(&error);
                     tokio::select! {
                         () = self.stop.drain.cancelled() => return,
@@ -60,7 +67,23 @@ impl<'a, Q: QueueBackend> Receiver<'a, Q> {
         }
     }
 
-    async fn receive(&self) -> Result<Vec<Delivery<Q::Receipt>>, QueueError> {
+    /// The next poll. What was decoded is sent on its way as soon as that has to wait: as long as the next is there at once
+    /// they are sent together, which costs far less for each.
+    async fn receive(&self, decoded: &mut Vec<Decoded<Q::Receipt>>) -> Result<Vec<Delivery<Q::Receipt>>, QueueError> {
+        if decoded.len() >= TOGETHER {
+            self.send(decoded);
+            // Acks have their turn, however much there is to receive.
+            yield_now().await;
+        }
+        let mut poll = pin!(self.poll());
+        if let Some(ready) = (&mut poll).now_or_never() {
+            return ready;
+        }
+        self.send(decoded);
+        poll.await
+    }
+
+    async fn poll(&self) -> Result<Vec<Delivery<Q::Receipt>>, QueueError> {
         let Context { budget, .. } = self.context;
         let wait = self.settings.poll_interval.min(LONGEST_WAIT);
         loop {
@@ -77,16 +100,16 @@ impl<'a, Q: QueueBackend> Receiver<'a, Q> {
     }
 
     /// Decodes one after the other, as the budget allows: a message may hold far more than its bytes tell.
-    async fn put(&self, deliveries: Vec<Delivery<Q::Receipt>>) {
+    async fn decode(&self, deliveries: Vec<Delivery<Q::Receipt>>, decoded: &mut Vec<Decoded<Q::Receipt>>) {
         let Context { budget, metrics, .. } = self.context;
         let holds = budget.hold_all(deliveries.iter().map(|delivery| delivery.message.body.len()));
-        let mut decoded = Vec::with_capacity(deliveries.len());
         for (waiting, (delivery, hold)) in (1..=holds.len()).rev().zip(deliveries.into_iter().zip(holds)) {
             if delivery.message.deliveries > 1 {
                 metrics.redelivered();
             }
             if !budget.is_relieved(waiting) {
-                self.send(&mut decoded);
+                // Nobody else gives back what these hold.
+                self.send(decoded);
                 self.pulse.idle();
                 // Once all is given up it only passes through, to be given back.
                 tokio::select! {
@@ -97,7 +120,6 @@ impl<'a, Q: QueueBackend> Receiver<'a, Q> {
             }
             decoded.push(self.intake.decode(delivery, hold));
         }
-        self.send(&mut decoded);
     }
 
     fn send(&self, decoded: &mut Vec<Decoded<Q::Receipt>>) {
