@@ -9,24 +9,14 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::statistics::{Partition, Statistics};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// All callbacks run on the thread that polls.
 pub(super) struct Context {
     pub(super) shared: Arc<Shared>,
-    /// Counts changes of what is assigned.
-    pub(super) rebalances: AtomicUsize,
-}
-
-impl Context {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Context { shared, rebalances: 0.into() }
-    }
 }
 
 impl ConsumerContext for Context {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        self.rebalances.fetch_add(1, Relaxed);
         match rebalance {
             Rebalance::Assign(partitions) => {
                 let mut offsets = self.shared.offsets();

@@ -17,7 +17,6 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// Between two looks at what else is to be done.
@@ -38,7 +37,7 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 
 /// A client, not subscribed yet.
 pub(super) fn client(config: &ClientConfig, shared: &Arc<Shared>) -> KafkaResult<BaseConsumer<Context>> {
-    BaseConsumer::from_config_and_context(config, Context::new(shared.clone()))
+    BaseConsumer::from_config_and_context(config, Context { shared: shared.clone() })
 }
 
 /// Consumes until told to stop, through whatever happens: at first with this client.
@@ -91,7 +90,6 @@ impl<'a> Poll<'a> {
     fn until_it_ends(mut self) -> Result<(), String> {
         let mut look_at: Option<Instant> = None;
         let mut subscribed = false;
-        let mut records = Vec::with_capacity(AT_ONCE);
         while !self.shared.stopping() {
             if !subscribed && self.shared.inbox.is_wanted() {
                 subscribed = true;
@@ -108,15 +106,13 @@ impl<'a> Poll<'a> {
                 std::thread::park_timeout(TICK);
                 continue;
             }
-            let ended = self.fetch(&mut records, &mut look_at);
-            if !records.is_empty() {
+            let mut batch = Vec::new();
+            let fetched = self.fetch(&mut batch, &mut look_at);
+            if !batch.is_empty() {
                 self.shared.condition(|condition| condition.works());
-                let (deliveries, anew) = self.deliveries(&records);
-                self.shared.inbox.put(deliveries);
-                records.clear();
-                self.begin_anew(&anew);
+                self.shared.inbox.put(batch);
             }
-            ended?;
+            fetched?;
             // A worker to whom nothing of them falls is not told that they are there by now.
             if look_at.is_some_and(|due| due <= Instant::now()) {
                 look_at = (!self.look_for_topics()).then(|| Instant::now() + MISSING_INTERVAL);
@@ -130,15 +126,14 @@ impl<'a> Poll<'a> {
     }
 
     /// Waits for a tick at most, then takes what is there, up to a bound. `Err` where the client cannot go on.
-    fn fetch(&self, records: &mut Vec<BorrowedMessage<'a>>, look_at: &mut Option<Instant>) -> Result<(), String> {
-        let rebalances = || self.consumer.context().rebalances.load(Relaxed);
-        let (mut assigned, mut bytes) = (rebalances(), 0);
+    fn fetch(&self, batch: &mut Vec<Delivery<Receipt>>, look_at: &mut Option<Instant>) -> Result<(), String> {
+        let mut bytes = 0;
         let mut polled = self.consumer.poll(TICK);
         while let Some(result) = polled {
             match result {
                 Ok(record) => {
                     bytes += record.payload_len();
-                    records.push(record);
+                    batch.extend(self.delivery(&record));
                 }
                 Err(error @ KafkaError::MessageConsumptionFatal(_)) => {
                     let fatal = self.consumer.client().fatal_error();
@@ -148,70 +143,47 @@ impl<'a> Poll<'a> {
                 // The context was told, and librdkafka tries again.
                 Err(_) => {}
             }
-            if records.len() >= AT_ONCE || bytes >= self.shared.bound.1 {
+            if batch.len() >= AT_ONCE || bytes >= self.shared.bound.1 {
                 break;
             }
             polled = self.consumer.poll(Duration::ZERO);
-            // What came before belongs to assignments that may have ended: it comes again, to whoever has it now.
-            if assigned != rebalances() {
-                assigned = rebalances();
-                records.clear();
-            }
         }
         Ok(())
     }
 
-    /// What is to be received of these; and where a log begins again.
-    fn deliveries(&self, records: &[BorrowedMessage<'_>]) -> (Vec<Delivery<Receipt>>, Vec<Position>) {
-        let mut anew = Vec::new();
-        let mut offsets = self.shared.offsets();
-        let given = records.iter().filter_map(|record| {
-            let given = offsets.give(record.topic(), record.partition(), record.offset())?;
-            if given.anew {
-                let (partition, offset) = (record.partition(), record.offset());
-                anew.push(Position { topic: record.topic().into(), partition, offset });
-            }
-            Some((record, given))
-        });
-        let given: Vec<_> = given.collect();
-        drop(offsets);
-        (given.into_iter().map(|(record, given)| self.delivery(record, given)).collect(), anew)
-    }
-
-    fn delivery(&self, record: &BorrowedMessage<'_>, given: Given) -> Delivery<Receipt> {
+    /// Before the next poll, which may move the record's partition away: only now is it known whose it is.
+    fn delivery(&self, record: &BorrowedMessage<'_>) -> Option<Delivery<Receipt>> {
+        let (topic, partition, offset) = (record.topic(), record.partition(), record.offset());
+        let Given { assignment, origin, hint, anew } = self.shared.offsets().give(topic, partition, offset)?;
+        if anew {
+            self.begin_anew(&Position { topic: topic.into(), partition, offset });
+        }
         let header = record.headers().and_then(|headers| {
             let of_type = headers.iter().find(|header| header.key == "type");
             of_type.and_then(|header| std::str::from_utf8(header.value?).ok())
         });
-        let offset = record.offset();
         let message = Message {
             // The record lives in a buffer of librdkafka that holds many.
             body: Bytes::copy_from_slice(record.payload().unwrap_or_default()),
             cut: None,
-            hint: kind_hint(header, "").or(given.hint),
-            origin: Origin { name: given.origin, position: u64::try_from(offset).ok() },
+            hint: kind_hint(header, "").or(hint),
+            origin: Origin { name: origin, position: u64::try_from(offset).ok() },
             deliveries: 1,
             enqueued_at: record.timestamp().to_millis().and_then(DateTime::from_timestamp_millis),
         };
-        let receipt = Receipt { assignment: given.assignment, offset, shared: Some(self.shared.clone()) };
-        Delivery { message, receipt }
+        Some(Delivery { message, receipt: Receipt { assignment, offset, shared: Some(self.shared.clone()) } })
     }
 
-    /// Logs that begin again are committed from there, lower than before. What was stored of the old ones must not stand:
-    /// it would skip records of the new ones.
-    fn begin_anew(&self, from: &[Position]) {
-        if from.is_empty() {
-            return;
-        }
-        for Position { topic, partition, offset } in from {
-            tracing::warn!(
-                topic = &**topic,
-                partition,
-                offset,
-                "the log begins again: the topic was created anew, or its end was cut off; consuming from its beginning"
-            );
-        }
-        let told = list(from).and_then(|list| {
+    /// A log that begins again is committed from there, lower than before. What was stored of the old one must not stand: it
+    /// would skip records of the new one.
+    fn begin_anew(&self, from: &Position) {
+        tracing::warn!(
+            topic = &*from.topic,
+            partition = from.partition,
+            offset = from.offset,
+            "the log begins again: the topic was created anew, or its end was cut off; consuming from its beginning"
+        );
+        let told = list(std::slice::from_ref(from)).and_then(|list| {
             self.consumer.store_offsets(&list)?;
             self.consumer.commit(&list, CommitMode::Async)
         });
