@@ -1,7 +1,7 @@
 //! What a backend adds to its driver: `cargo bench --features full --bench queues [-- MESSAGES] [kafka | rabbitmq]`.
 //!
 //! On real brokers, bodies of 1 KB: the driver in a bare loop that receives and acks, beside the worker's own loop with
-//! stores that cost nothing. In the first table the bodies are arrays without an event, so that only the queue's side is
+//! stores that cost nothing. In the first table the bodies are envelopes without an event, so that only the queue's side is
 //! measured; in the second they are events, and parsing, keys and stages count too. Both in one run, in turns, medians.
 
 #![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -25,6 +25,7 @@ use bytes::Bytes;
 use support::context::context;
 use xray_processor_worker::budget::{Budget, Room};
 use xray_processor_worker::config;
+use xray_processor_worker::event::decode;
 use xray_processor_worker::pipeline::{Delivery, Limits, Stored};
 use xray_processor_worker::queue::{QueueBackend, QueueError};
 use xray_processor_worker::worker::{self, Settings, Stop};
@@ -64,9 +65,12 @@ fn main() {
     }
 }
 
-/// Acked as nothing.
+/// An envelope without an event, acked as nothing.
 fn nothing(_: usize) -> Bytes {
-    format!("[{}]", " ".repeat(BODY - 2)).into()
+    let envelope = |note: &str| format!(r#"{{"type":"runs","data":[],"note":"{note}"}}"#);
+    let body = Bytes::from(envelope(&"x".repeat(BODY - envelope("").len())));
+    decode(&body, None, |part| panic!("{part:?} in it"));
+    body
 }
 
 fn event(n: usize) -> Bytes {

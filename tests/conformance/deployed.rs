@@ -108,12 +108,12 @@ pub async fn twenty_thousand_events_two_workers_and_kill_9<H: Harness>() {
     let site = Site::new(&harness, dir.path());
     let bodies = generated(
         dir.path(),
-        &["--runs", "240", "--duplicates", "0.05", "--reordered", "0.2", "--late", "0.1", "--conflicting", "0.01"],
+        &["--runs", "285", "--duplicates", "0.05", "--reordered", "0.2", "--late", "0.1", "--conflicting", "0.01"],
     );
     let input = write_lines(dir.path().join("input"), &bodies);
     let expected = model(&bodies, &[]);
     let events = expected.objects.len();
-    assert!(bodies.len() >= 20_000 && events > 17_000, "{} messages, {events} events", bodies.len());
+    assert!(events >= 20_000, "{events}");
 
     let mut workers = [site.worker(), site.worker()];
     site.publish(&input);
