@@ -4,12 +4,11 @@ use bytes::Bytes;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
-use rdkafka::producer::{FutureProducer, FutureRecord};
 use xray_processor_worker::config::{Config, Kafka, Limits};
-use xray_processor_worker::queue::kafka::KafkaQueue;
+use xray_processor_worker::queue::kafka::{KafkaProducer, KafkaQueue};
 
-use crate::Bench;
 use crate::support::servers::Server;
+use crate::{Bench, fill};
 
 pub struct KafkaBench {
     settings: Kafka,
@@ -32,16 +31,8 @@ impl Bench for KafkaBench {
         self.topic += 1;
         let name = format!("bench-{}", self.topic);
         (self.settings.topics, self.settings.group_id) = (vec![name.clone()], name.clone());
-        let brokers = self.settings.brokers.join(",");
-        let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
-        let sending = bodies.iter().map(|body| {
-            let (producer, name) = (producer.clone(), name.clone());
-            async move {
-                let record = FutureRecord::<(), [u8]>::to(&name).payload(body);
-                producer.send(record, Duration::from_secs(60)).await.unwrap();
-            }
-        });
-        futures_util::future::join_all(sending).await;
+        let producer = KafkaProducer::start(&self.settings).unwrap();
+        fill(&producer, &name, bodies).await;
     }
 
     /// As one would write it: copies each payload, stores each offset, lets the driver commit.

@@ -22,12 +22,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use support::context::context;
 use xray_processor_worker::budget::{Budget, Room};
 use xray_processor_worker::config;
 use xray_processor_worker::event::decode;
 use xray_processor_worker::pipeline::{Delivery, Limits, Stored};
-use xray_processor_worker::queue::{QueueBackend, QueueError};
+use xray_processor_worker::queue::{Producer, QueueBackend, QueueError};
 use xray_processor_worker::worker::{self, Settings, Stop};
 
 const ROUNDS: usize = 5;
@@ -104,6 +105,13 @@ async fn compare<B: Bench>(mut bench: B, bodies: &[Bytes]) {
         (messages / median(took), median(cpu) * 1e6 / messages)
     });
     println!("| {} | {bare:.0} | {ours:.0} | {:.2} | {bare_cpu:.2} | {ours_cpu:.2} |", B::NAME, ours / bare);
+}
+
+/// Sends all of them, some thousands at a time.
+async fn fill(producer: &impl Producer, to: &str, bodies: &[Bytes]) {
+    let sending = bodies.iter().map(|body| producer.send(to, body.clone()));
+    let sent = stream::iter(sending).buffered(5000);
+    sent.for_each(async |sent| sent.unwrap()).await;
 }
 
 /// What this process has used so far: the driver's own threads count, the broker does not.

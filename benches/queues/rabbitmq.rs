@@ -2,17 +2,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
 use secrecy::ExposeSecret;
 use xray_processor_worker::config::{Config, Limits, Rabbitmq};
-use xray_processor_worker::queue::Producer;
 use xray_processor_worker::queue::rabbitmq::{RabbitmqProducer, RabbitmqQueue};
 
-use crate::Bench;
 use crate::support::servers::Server;
+use crate::{Bench, fill};
 
 /// What the backend comes to with bodies of this size.
 const PREFETCH: u16 = 2000;
@@ -40,16 +38,7 @@ impl Bench for RabbitmqBench {
 
     async fn fill(&mut self, bodies: &[Bytes]) {
         let producer = RabbitmqProducer::start(&self.settings).unwrap();
-        let mut sending = FuturesUnordered::new();
-        for body in bodies {
-            sending.push(producer.send("bench", body.clone()));
-            if sending.len() >= 1000 {
-                sending.next().await.unwrap().unwrap();
-            }
-        }
-        while let Some(sent) = sending.next().await {
-            sent.unwrap();
-        }
+        fill(&producer, "bench", bodies).await;
     }
 
     /// As one would write it: acks each few of them together.
