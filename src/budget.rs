@@ -252,6 +252,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn more_room_is_told_of() {
+        let budget = Budget::new(10, 4 * MESSAGE_OVERHEAD);
+        let (first, second) = (budget.hold(0), budget.hold(0));
+        let room = budget.room().await;
+        let mut more = Box::pin(budget.more_than(room));
+        assert!((&mut more).now_or_never().is_none());
+        drop(first);
+        assert!(more.now_or_never().is_some(), "more bytes");
+        let room = budget.room().await;
+        drop(second);
+        assert!(budget.more_than(room).now_or_never().is_some(), "and one alone may have any size");
+        assert!(budget.more_than(budget.room().await).now_or_never().is_none());
+    }
+
+    #[tokio::test]
     async fn what_came_together_is_held_each_for_itself() {
         let budget = Budget::new(10, 10 * MESSAGE_OVERHEAD);
         let mut holds = budget.hold_all([0, 10, 0].into_iter());

@@ -15,6 +15,7 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+use tokio::time::sleep;
 
 #[cfg(feature = "kafka")]
 use crate::queue::kafka::KafkaProducer;
@@ -23,6 +24,7 @@ use crate::queue::rabbitmq::RabbitmqProducer;
 
 /// A broker that confirms nothing for so long is worth a word.
 const SILENCE: Duration = Duration::from_secs(10);
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// Publishes a file, or standard input for `-`, and returns how many messages went to each destination, all confirmed.
 pub async fn publish(config: &Config, file: &Path, rate: Option<u32>) -> Result<BTreeMap<String, u64>, Failure> {
@@ -73,11 +75,12 @@ async fn all(
 }
 
 async fn say_if_stalled(published: &Published) -> Infallible {
-    published.stalled(SILENCE).await;
-    progress::warn(&format!(
-        "the broker has confirmed nothing for {} s: it may be away, or take no more (RabbitMQ blocks publishers while it is \
-         short of memory or disk); waiting",
-        SILENCE.as_secs()
-    ));
-    std::future::pending().await
+    loop {
+        published.stalled(SILENCE).await;
+        progress::warn(&format!(
+            "the broker has confirmed nothing for {} s: it may be away, or short of memory or disk; waiting",
+            SILENCE.as_secs()
+        ));
+        sleep(SAY_AGAIN).await;
+    }
 }

@@ -86,7 +86,7 @@ pub(super) async fn run_paced<R: Send + 'static, W: Writer>(
     }
 }
 
-/// The next group: what waits now, of which more than `join` deliveries are left for later. `None` once the input ends.
+/// The next group: what waits now, until that is `join` deliveries or more. `None` once the input ends.
 async fn waiting<R>(input: &mut UnboundedReceiver<Batch<R>>, join: usize) -> Option<Batch<R>> {
     let Batch(mut group) = input.recv().await?;
     while group.len() < join

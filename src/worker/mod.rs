@@ -57,6 +57,8 @@ pub struct Stop {
 const LAG_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the broker has to take acks and releases at the end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// And to say goodbye: the backend has a limit of its own, which is shorter.
+const GOODBYE: Duration = Duration::from_secs(10);
 
 /// Works until told to stop, then finishes what is held within the shutdown timeout, gives the rest back and closes the
 /// queue. Never ends because of an error of a store or of the broker; `Err` only where a stage panicked, and then at
@@ -111,7 +113,7 @@ pub async fn run<Q: QueueBackend>(queue: &Q, context: &Context, settings: Settin
         outcome
     };
     let ((), (), (), (), outcome) = tokio::join!(receiver.run(), settle, deadline, observe, supervise);
-    last_words(queue.close(), "closing the queue").await;
+    last_words(queue.close(), GOODBYE, "closing the queue").await;
     outcome
 }
 
@@ -156,13 +158,13 @@ async fn ack<Q: QueueBackend>(
 
 async fn release<Q: QueueBackend>(queue: &Q, mut unstored: UnboundedReceiver<Vec<Q::Receipt>>) {
     while let Some(receipts) = unstored.recv().await {
-        last_words(queue.release(receipts), "giving messages back").await;
+        last_words(queue.release(receipts), LAST_WORDS, "giving messages back").await;
     }
 }
 
 /// Runs a call at the end of the worker's life, where a failure only means later redelivery.
-async fn last_words(call: impl Future<Output = Result<(), QueueError>>, what: &str) {
-    match timeout(LAST_WORDS, call).await {
+async fn last_words(call: impl Future<Output = Result<(), QueueError>>, within: Duration, what: &str) {
+    match timeout(within, call).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "{what} failed"),
         Err(_) => tracing::warn!("{what} took too long; the broker gives the messages out again by itself"),

@@ -1,3 +1,5 @@
+//! Taking messages off the queue, as there is room for them.
+
 use super::{Context, Settings, Stop};
 use crate::causes;
 use crate::health::{Dependency, Pulse};

@@ -222,6 +222,14 @@ pub async fn a_source_that_is_deleted_and_made_again<H: Harness>() {
     harness.send(runs(&new)).await;
     settled(&harness, &ledger, &new).await;
     worker.stop().await;
+    // And where the worker has seen nothing of the old one.
+    let (worker, newest) = (Worker::start(&harness, &ledger), ids("newest", 50));
+    until("it is there", async || worker.health.is_up(H::Queue::NAME)).await;
+    tokio::time::sleep(A_WHILE * 3).await;
+    harness.recreate().await;
+    harness.send(runs(&newest)).await;
+    settled(&harness, &ledger, &newest).await;
+    worker.stop().await;
     assert_eq!(harness.left().await, 0);
 }
 

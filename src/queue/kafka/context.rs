@@ -7,8 +7,11 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::statistics::{Partition, Statistics};
-use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::sync::Arc;
+use std::time::Duration;
+
+const COMMITTED_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// All callbacks run on the thread that polls.
 pub(super) struct Context {
@@ -19,9 +22,17 @@ impl ConsumerContext for Context {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         match rebalance {
             Rebalance::Assign(partitions) => {
+                // Asked for before any record comes: one before it tells that its log has begun again meanwhile.
+                let committed = consumer.committed_offsets((*partitions).clone(), COMMITTED_TIMEOUT);
+                let committed =
+                    committed.inspect_err(|error| tracing::debug!(%error, "committed offsets are not known"));
                 let mut offsets = self.shared.offsets();
-                for element in partitions.elements() {
-                    offsets.assign(element.topic(), element.partition());
+                for element in committed.as_ref().unwrap_or(partitions).elements() {
+                    let committed = match element.offset() {
+                        Offset::Offset(offset) => Some(offset),
+                        _ => None,
+                    };
+                    offsets.assign(element.topic(), element.partition(), committed);
                 }
                 drop(offsets);
                 tracing::debug!(partitions = ?names(partitions), "partitions are assigned");
@@ -46,10 +57,11 @@ impl ConsumerContext for Context {
         }
     }
 
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        if let Err(error) = result {
-            // The offsets stay stored, and are committed with the next ones.
-            tracing::debug!(%error, "offsets are not committed yet");
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        match result {
+            // Offsets stay stored, and are committed with the next ones.
+            Err(error) => tracing::debug!(%error, "offsets are not committed yet"),
+            Ok(()) => self.shared.committed(offsets),
         }
     }
 }

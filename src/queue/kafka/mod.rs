@@ -41,8 +41,9 @@ use trouble::Condition;
 
 /// What may wait to be received, at most. librdkafka fetches ahead of it by itself.
 const WAITING: (usize, usize) = (2000, 16 << 20);
-/// For leaving the group. Brokers that are away do not answer.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
+/// For leaving the group. While its members come together, that waits until the others have had their next heartbeat; and
+/// brokers that are away do not answer.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// A member of a consumer group.
 pub struct KafkaQueue {
@@ -58,6 +59,8 @@ struct Shared {
     bound: (usize, usize),
     condition: Mutex<Condition>,
     missing: Mutex<BTreeSet<String>>,
+    /// Where logs have begun again, as long as that is not committed: librdkafka never commits a lower offset by itself.
+    begun: Mutex<Vec<Position>>,
     stop: AtomicBool,
     poller: Arc<OnceLock<Thread>>,
 }
@@ -86,6 +89,7 @@ impl KafkaQueue {
             bound: (limits.max_in_flight_messages.clamp(1, WAITING.0), limits.max_in_flight_bytes.clamp(1, WAITING.1)),
             condition: Mutex::default(),
             missing: Mutex::default(),
+            begun: Mutex::default(),
             stop: AtomicBool::new(false),
             poller,
         });
@@ -187,6 +191,25 @@ impl Shared {
         }
     }
 
+    /// From here on the log of this partition begins again.
+    fn begins(&self, position: Position) {
+        let mut begun = self.begun();
+        begun.retain(|other| (&other.topic, other.partition) != (&position.topic, position.partition));
+        begun.push(position);
+    }
+
+    fn begun(&self) -> MutexGuard<'_, Vec<Position>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The broker has these offsets now.
+    fn committed(&self, offsets: &TopicPartitionList) {
+        self.begun().retain(|begun| {
+            let found = offsets.find_partition(&begun.topic, begun.partition);
+            found.is_none_or(|element| element.error().is_err() || element.offset() != Offset::Offset(begun.offset))
+        });
+    }
+
     /// Whether what waits has reached an `n`th of its bound.
     fn is_full(&self, n: usize) -> bool {
         let (messages, bytes) = self.inbox.held();
@@ -200,6 +223,11 @@ impl Shared {
         let news = !now.is_subset(&known);
         *known = now;
         news
+    }
+
+    /// Whether topics were missing when that was last looked at.
+    fn is_missing_any(&self) -> bool {
+        !self.missing.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     fn stopping(&self) -> bool {

@@ -66,8 +66,8 @@ pub(super) struct Given {
 }
 
 impl Offsets {
-    /// The partition is ours from now on.
-    pub(super) fn assign(&mut self, topic: &str, partition: i32) {
+    /// The partition is ours from now on. Everything before `committed` has been given out to somebody, where that is known.
+    pub(super) fn assign(&mut self, topic: &str, partition: i32, committed: Option<i64>) {
         self.revoke(topic, partition);
         let (assignment, topic) = (Assignment(self.next), Arc::<str>::from(topic));
         self.next += 1;
@@ -78,7 +78,7 @@ impl Offsets {
             topic,
             partition,
             frontier: Frontier::default(),
-            fetched: None,
+            fetched: committed.map(|offset| offset - 1),
             from: None,
             unstored: None,
             dropped: BTreeSet::new(),
@@ -113,7 +113,7 @@ impl Offsets {
         let mut assignment = *self.by_topic.get(topic)?.get(&partition)?;
         let anew = self.live.get(&assignment)?.fetched.is_some_and(|fetched| offset <= fetched);
         if anew {
-            self.assign(topic, partition);
+            self.assign(topic, partition, None);
             assignment = *self.by_topic.get(topic)?.get(&partition)?;
         }
         let assigned = self.live.get_mut(&assignment)?;
@@ -222,14 +222,14 @@ mod tests {
     #[test]
     fn nothing_of_an_older_assignment_counts() {
         let mut offsets = Offsets::default();
-        offsets.assign("t", 0);
+        offsets.assign("t", 0, None);
         let Given { assignment: old, origin, .. } = offsets.give("t", 0, 5).unwrap();
         assert_eq!(&*origin, "t/0");
         offsets.revoke("t", 0);
         offsets.settle(old, 5);
         offsets.dropped(old, 5);
         assert!(offsets.give("t", 0, 6).is_none(), "not ours");
-        offsets.assign("t", 0);
+        offsets.assign("t", 0, None);
         offsets.settle(old, 5);
         let new = offsets.give("t", 0, 5).unwrap().assignment;
         offsets.settle(old, 5);
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn what_is_dropped_is_fetched_again_and_nothing_else() {
         let mut offsets = Offsets::default();
-        offsets.assign("t", 3);
+        offsets.assign("t", 3, None);
         let given: Vec<_> = (0..5).map(|at| offsets.give("t", 3, at).unwrap().assignment).collect();
         offsets.settle(given[2], 2);
         for dropped in [3, 1] {
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn a_log_that_begins_again() {
         let mut offsets = Offsets::default();
-        offsets.assign("t", 0);
+        offsets.assign("t", 0, None);
         let old: Vec<_> = (0..4).map(|at| offsets.give("t", 0, at).unwrap().assignment).collect();
         offsets.settle(old[0], 0);
         offsets.dropped(old[2], 2);
@@ -278,9 +278,19 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_began_again_while_it_was_nobodys() {
+        let mut offsets = Offsets::default();
+        offsets.assign("t", 0, Some(200));
+        assert!(offsets.give("t", 0, 0).unwrap().anew);
+        assert!(!offsets.give("t", 0, 1).unwrap().anew);
+        offsets.assign("t", 0, Some(200));
+        assert!(!offsets.give("t", 0, 200).unwrap().anew);
+    }
+
+    #[test]
     fn what_could_not_be_stored_is_told_of_again() {
         let mut offsets = Offsets::default();
-        offsets.assign("t", 0);
+        offsets.assign("t", 0, None);
         let assignment = [0, 1].map(|at| offsets.give("t", 0, at).unwrap().assignment)[0];
         offsets.settle(assignment, 0);
         let positions = offsets.storable();
@@ -294,8 +304,8 @@ mod tests {
     #[test]
     fn only_the_partition_that_has_gone_too_far_is_held_back() {
         let mut offsets = Offsets::default();
-        offsets.assign("t", 0);
-        offsets.assign("t", 1);
+        offsets.assign("t", 0, None);
+        offsets.assign("t", 1, None);
         let given: Vec<_> = (0..10).map(|at| offsets.give("t", 0, at).unwrap().assignment).collect();
         offsets.give("t", 1, 0);
         let held_back = |offsets: &mut Offsets| {
@@ -357,8 +367,8 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Assign if !ours => {
-                        offsets.assign("t", 0);
-                        (ours, next, floor, fetched, begins) = (true, committed, committed, false, false);
+                        offsets.assign("t", 0, Some(committed).filter(|offset| *offset > 0));
+                        (ours, next, floor, fetched, begins) = (true, committed, committed, committed > 0, false);
                         at_the_beginning = false;
                     }
                     Step::Revoke if ours => {
@@ -366,7 +376,7 @@ mod tests {
                         ours = false;
                     }
                     Step::Recreate if !at_the_beginning => {
-                        // Where nothing was fetched of the old one there is nothing to take the new one for.
+                        // Of an old one that had nothing there is nothing to take the new one for.
                         (log, next, committed, floor, begins) = (log + 1, 0, 0, 0, ours && fetched);
                     }
                     Step::Fetch(count) if ours => for _ in 0..count {

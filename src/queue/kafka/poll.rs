@@ -27,6 +27,8 @@ const AT_ONCE: usize = 500;
 const LONGEST_SPAN: usize = 100_000;
 /// A group needs some seconds to come together.
 const ALONE_FOR: Duration = Duration::from_secs(5);
+/// A commit that failed.
+const COMMIT_AGAIN: Duration = Duration::from_secs(2);
 const SEEK_TIMEOUT: Duration = Duration::from_millis(500);
 const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
 const MISSING_INTERVAL: Duration = Duration::from_secs(5);
@@ -44,6 +46,7 @@ pub(super) fn client(config: &ClientConfig, shared: &Arc<Shared>) -> KafkaResult
 pub(super) fn run(first: BaseConsumer<Context>, config: &ClientConfig, shared: &Arc<Shared>) {
     let (mut next, mut backoff) = (KafkaResult::Ok(first), RESTART.0);
     while !shared.stopping() {
+        let began = Instant::now();
         let consumed =
             next.map_err(|error| error.to_string()).and_then(|client| Poll::new(&client, shared).until_it_ends());
         if let Err(error) = consumed {
@@ -52,12 +55,16 @@ pub(super) fn run(first: BaseConsumer<Context>, config: &ClientConfig, shared: &
         }
         // The consumer is closed by now: what was stored is committed, and the group knows that we left.
         let ended: Vec<_> = {
+            shared.begun().clear();
             shared.offsets().revoke_all();
             shared.inbox.take_if(|_| true)
         };
         drop(ended);
         if shared.stopping() {
             return;
+        }
+        if began.elapsed() > RESTART.1 {
+            backoff = RESTART.0;
         }
         std::thread::park_timeout(jitter(backoff));
         backoff = (backoff * 2).min(RESTART.1);
@@ -77,13 +84,15 @@ struct Poll<'a> {
     paused: BTreeSet<(Arc<str>, i32)>,
     /// Since when no partition has been ours, until that is said.
     alone_since: Option<Instant>,
+    /// When to commit new beginnings again.
+    commit_at: Option<Instant>,
 }
 
 impl<'a> Poll<'a> {
     fn new(consumer: &'a BaseConsumer<Context>, shared: &'a Arc<Shared>) -> Self {
         let pause_after = settings::pause_after(&shared.settings);
-        let (full_since, paused, alone_since) = (None, BTreeSet::new(), None);
-        Poll { consumer, shared, pause_after, full_since, full: false, paused, alone_since }
+        let (full_since, paused, alone_since, commit_at) = (None, BTreeSet::new(), None, None);
+        Poll { consumer, shared, pause_after, full_since, full: false, paused, alone_since, commit_at }
     }
 
     /// `Err` where the client cannot go on.
@@ -99,6 +108,7 @@ impl<'a> Poll<'a> {
                 look_at = Some(Instant::now() + FIRST_LOOK);
             }
             self.shared.store(self.consumer);
+            self.commit_anew();
             self.rewind();
             let wait = self.wait_for_room();
             self.pause();
@@ -126,7 +136,7 @@ impl<'a> Poll<'a> {
     }
 
     /// Waits for a tick at most, then takes what is there, up to a bound. `Err` where the client cannot go on.
-    fn fetch(&self, batch: &mut Vec<Delivery<Receipt>>, look_at: &mut Option<Instant>) -> Result<(), String> {
+    fn fetch(&mut self, batch: &mut Vec<Delivery<Receipt>>, look_at: &mut Option<Instant>) -> Result<(), String> {
         let mut bytes = 0;
         let mut polled = self.consumer.poll(TICK);
         while let Some(result) = polled {
@@ -152,7 +162,7 @@ impl<'a> Poll<'a> {
     }
 
     /// Before the next poll, which may move the record's partition away: only now is it known whose it is.
-    fn delivery(&self, record: &BorrowedMessage<'_>) -> Option<Delivery<Receipt>> {
+    fn delivery(&mut self, record: &BorrowedMessage<'_>) -> Option<Delivery<Receipt>> {
         let (topic, partition, offset) = (record.topic(), record.partition(), record.offset());
         let Given { assignment, origin, hint, anew } = self.shared.offsets().give(topic, partition, offset)?;
         if anew {
@@ -176,19 +186,31 @@ impl<'a> Poll<'a> {
 
     /// A log that begins again is committed from there, lower than before. What was stored of the old one must not stand: it
     /// would skip records of the new one.
-    fn begin_anew(&self, from: &Position) {
+    fn begin_anew(&mut self, from: &Position) {
         tracing::warn!(
             topic = &*from.topic,
             partition = from.partition,
             offset = from.offset,
             "the log begins again: the topic was created anew, or its end was cut off; consuming from its beginning"
         );
-        let told = list(std::slice::from_ref(from)).and_then(|list| {
-            self.consumer.store_offsets(&list)?;
-            self.consumer.commit(&list, CommitMode::Async)
-        });
+        let stored = list(std::slice::from_ref(from)).and_then(|list| self.consumer.store_offsets(&list));
+        if let Err(error) = stored {
+            tracing::debug!(%error, "the new beginning is not stored");
+        }
+        self.shared.begins(from.clone());
+        self.commit_at = None;
+    }
+
+    /// Commits where logs begin again, until the broker has it.
+    fn commit_anew(&mut self) {
+        let begun = self.shared.begun().clone();
+        if begun.is_empty() || self.commit_at.is_some_and(|due| Instant::now() < due) {
+            return;
+        }
+        self.commit_at = Some(Instant::now() + COMMIT_AGAIN);
+        let told = list(&begun).and_then(|list| self.consumer.commit(&list, CommitMode::Async));
         if let Err(error) = told {
-            tracing::debug!(%error, "the new beginning is not committed");
+            tracing::debug!(%error, "a new beginning is not committed yet");
         }
     }
 
@@ -266,7 +288,7 @@ impl<'a> Poll<'a> {
 
     /// A worker to whom no partition falls does nothing, which looks as if it hung.
     fn say_if_alone(&mut self) {
-        if !self.shared.offsets().is_empty() {
+        if !self.shared.offsets().is_empty() || self.shared.is_missing_any() {
             self.alone_since = None;
         } else if self.alone_since.is_some_and(|since| since.elapsed() >= ALONE_FOR) {
             self.alone_since = None;
@@ -282,21 +304,27 @@ impl<'a> Poll<'a> {
     ///
     /// Returns whether all are there.
     fn look_for_topics(&self) -> bool {
-        let there = |topic: &String| match self.consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT) {
-            Ok(metadata) => {
-                metadata.topics().iter().any(|found| found.error().is_none() && !found.partitions().is_empty())
+        let (mut missing, mut all_known) = (Vec::new(), true);
+        for topic in &self.shared.settings.topics {
+            match self.consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT) {
+                Ok(metadata) => {
+                    let mut found = metadata.topics().iter();
+                    if !found.any(|found| found.error().is_none() && !found.partitions().is_empty()) {
+                        missing.push(topic.clone());
+                    }
+                }
+                // Nobody knows.
+                Err(_) => all_known = false,
             }
-            // Nobody knows.
-            Err(_) => true,
-        };
-        let (there, missing): (Vec<_>, Vec<_>) = self.shared.settings.topics.iter().cloned().partition(there);
+        }
         if self.shared.newly_missing(&missing) {
             tracing::warn!(topics = missing.join(", "), "topics do not exist yet; they are waited for");
         }
-        let all = missing.is_empty();
-        let trouble = if there.is_empty() { missing.into_iter().collect() } else { BTreeSet::new() };
+        let all_there = all_known && missing.is_empty();
+        let none_is = missing.len() == self.shared.settings.topics.len();
+        let trouble = if none_is { missing.into_iter().collect() } else { BTreeSet::new() };
         self.shared.condition(|condition| condition.missing(trouble));
-        all
+        all_there
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn consumer(settings: &Kafka) -> Result<ClientConfig, QueueError> {
         .set("topic.metadata.refresh.interval.ms", "5000")
         .set("auto.commit.interval.ms", "1000");
     common(&mut config, settings)?;
-    if config.get("auto.commit.interval.ms") == Some("0") {
+    if config.get("auto.commit.interval.ms").and_then(|it| it.trim().parse().ok()) == Some(0) {
         let what = "KAFKA_PROPERTIES: auto.commit.interval.ms must not be 0: nothing would ever be committed";
         return Err(QueueError::new(what));
     }
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(pause_after(&settings), PAUSE_AFTER);
         settings.properties.insert("max.poll.interval.ms".into(), "3000".into());
         assert_eq!(pause_after(&settings), Duration::from_secs(1));
-        settings.properties.insert("auto.commit.interval.ms".into(), "0".into());
+        settings.properties.insert("auto.commit.interval.ms".into(), "00".into());
         assert!(consumer(&settings).unwrap_err().to_string().contains("auto.commit.interval.ms must not be 0"));
     }
 

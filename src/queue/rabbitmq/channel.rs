@@ -32,7 +32,7 @@ pub(super) enum End {
     /// We were told to stop.
     Stopped,
     /// A message was held for so long that the broker would have closed the channel: all was given back. Tells of acks
-    /// that were asked for since that was decided.
+    /// that were asked for since it was last looked for them.
     Overdue(watch::Receiver<u64>),
     /// The broker ended the consumer.
     Cancelled,
@@ -81,7 +81,10 @@ impl Channel<'_> {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looked = Instant::now();
+        let mut acks = self.shared.acks.subscribe();
         loop {
+            // Before the commands are looked at: an ack that is not among them then is news.
+            acks.borrow_and_update();
             self.unacked.store(self.ledger.len(), Relaxed);
             let overdue = self.ledger.oldest().map(|since| since + self.shared.patience);
             let relieved = self.shared.relieved.notified();
@@ -89,7 +92,7 @@ impl Channel<'_> {
                 biased;
                 () = stop.cancelled() => return Ok(End::Stopped),
                 _ = commands.recv_many(&mut asked, BATCH) => self.settle(&mut asked).await?,
-                () = until(overdue) => return Ok(End::Overdue(self.shared.acks.subscribe())),
+                () = until(overdue) => return Ok(End::Overdue(acks)),
                 next = next(self.consumer.as_mut()) => match next {
                     Some(delivery) => {
                         came.push(delivery?);

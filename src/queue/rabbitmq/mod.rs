@@ -32,11 +32,14 @@ use super::{QueueBackend, QueueError};
 use crate::budget::Room;
 use crate::config::{Limits, Rabbitmq};
 use crate::pipeline::{Delivery, Stored};
+use futures_util::FutureExt;
 use hosts::Hosts;
 use lapin::types::ShortString;
 use receipt::Command;
 use status::{Lane, Status, Tell};
+use std::collections::BTreeSet;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -74,9 +77,11 @@ impl RabbitmqQueue {
     /// waited for. `Err` where the settings are wrong. To be called within a runtime of Tokio.
     pub fn start(settings: &Rabbitmq, limits: &Limits) -> Result<RabbitmqQueue, QueueError> {
         let hosts = Hosts::new(settings)?;
+        let mut settings = settings.clone();
+        let mut seen = BTreeSet::new();
+        settings.queues.retain(|queue| seen.insert(queue.clone()));
         let relieved = Arc::new(Notify::new());
         let shared = Arc::new(Shared {
-            settings: settings.clone(),
             limits: limits.clone(),
             patience: patience(settings.consumer_timeout),
             inbox: Inbox::new({
@@ -87,10 +92,21 @@ impl RabbitmqQueue {
             acks: watch::Sender::new(0),
             status: Mutex::new(Status::new(&settings.queues)),
             consumers: AtomicU64::new(0),
+            settings,
         });
         let stop = CancellationToken::new();
         let mut task = JoinSet::new();
-        task.spawn(supervisor::run(shared.clone(), hosts, stop.clone()));
+        let supervised = AssertUnwindSafe(supervisor::run(shared.clone(), hosts, stop.clone())).catch_unwind();
+        task.spawn({
+            let shared = shared.clone();
+            async move {
+                if supervised.await.is_err() {
+                    // Without a word it would look as if nothing came.
+                    let error = QueueError::new("consuming from RabbitMQ failed, which is a bug; restart the worker");
+                    shared.inbox.trouble(Some(error));
+                }
+            }
+        });
         Ok(RabbitmqQueue { shared, stop, task: Mutex::new(Some(task)) })
     }
 }

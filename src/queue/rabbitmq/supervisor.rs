@@ -39,7 +39,10 @@ pub(super) async fn run(shared: Arc<Shared>, hosts: Hosts, stop: CancellationTok
             while let Err(panic) = AssertUnwindSafe(lane().run()).catch_unwind().await {
                 drop(panic);
                 tracing::error!(queue, "consuming failed, which is a bug; beginning anew");
-                sleep(AFTER_PANIC).await;
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = sleep(AFTER_PANIC) => {}
+                }
             }
         });
     }
