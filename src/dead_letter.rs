@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A dead letter: the untouched bytes and why they are here. The same body again is the same dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,81 @@ pub struct DeadLetter {
     pub full_bytes: u64,
     /// SHA-256 of all of it: its identity.
     pub sha256: Sha256,
+}
+
+/// What can be read of a dead letter's object. A body that was cut off when it was written stays so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    code: Code,
+    /// The sentence.
+    pub reason: String,
+    /// Where the message came from.
+    pub source: String,
+    /// The kind, where it was known.
+    pub kind: Option<Kind>,
+    /// When it was first seen.
+    pub first_seen: DateTime<Utc>,
+    /// How often it had been delivered.
+    pub deliveries: u32,
+    /// The bytes that were kept.
+    pub body: Bytes,
+    /// The length of all of it.
+    pub full_bytes: u64,
+}
+
+impl Found {
+    /// Its code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The dead letter; `sha256` is what its key says.
+    pub fn letter(self, sha256: Sha256) -> DeadLetter {
+        DeadLetter {
+            rejection: Rejection::new(self.code, self.reason),
+            source: self.source,
+            kind: self.kind,
+            first_seen: self.first_seen,
+            deliveries: self.deliveries,
+            body: self.body,
+            full_bytes: self.full_bytes,
+            sha256,
+        }
+    }
+}
+
+/// Reads a dead letter's object back; `None` for what is none.
+pub fn parse(object: &[u8]) -> Option<Found> {
+    let read: Read = serde_json::from_slice(object).ok()?;
+    let body = match (read.body, read.body_base64) {
+        (Some(text), None) => Bytes::from(text),
+        (None, Some(base64)) => Bytes::from(STANDARD.decode(base64).ok()?),
+        _ => return None,
+    };
+    Some(Found {
+        code: Code::ALL.into_iter().find(|code| code.as_str() == read.code)?,
+        reason: read.reason,
+        source: read.source,
+        kind: read.kind.as_deref().and_then(Kind::from_word),
+        first_seen: DateTime::parse_from_rfc3339(&read.first_seen).ok()?.to_utc(),
+        deliveries: read.deliveries,
+        full_bytes: read.full_bytes.unwrap_or(body.len() as u64),
+        body,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Read {
+    code: String,
+    reason: String,
+    source: String,
+    kind: Option<String>,
+    first_seen: String,
+    deliveries: u32,
+    full_bytes: Option<u64>,
+    body: Option<String>,
+    body_base64: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -88,5 +163,30 @@ impl DeadLetter {
         // Strings, numbers and options cannot fail to serialize.
         let body = Bytes::from(serde_json::to_vec(&content).unwrap_or_default());
         Object { key: self.key(), sha256: Sha256::of(&body), body, metadata: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(body: Vec<u8>, cut in 0..3_u64, kind in 0..4_usize) {
+            let body = Bytes::from(body);
+            let letter = DeadLetter {
+                rejection: Rejection::new(Code::BadField, "a \"reason\" \u{0}"),
+                source: "queue:7".into(),
+                kind: Kind::ALL.get(kind).copied(),
+                first_seen: DateTime::from_timestamp_millis(1_769_860_800_123).unwrap(),
+                deliveries: 3,
+                full_bytes: body.len() as u64 + cut,
+                sha256: Sha256::of(&body),
+                body,
+            };
+            let found = parse(&letter.object().body).unwrap();
+            prop_assert_eq!(found.letter(letter.sha256), letter);
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! The traits are small on purpose. Which report wins, what is a conflict, in which order things become durable, what
 //! is retried: all of that is decided once, in [`pipeline`](crate::pipeline), for every pair of stores.
 
+pub mod audit;
 pub mod clickhouse;
 pub mod embedded;
 mod error;

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// The tables in one database of a ClickHouse server.
 #[derive(Debug)]
 pub struct ClickHouseTables {
-    connection: Connection,
+    pub(super) connection: Arc<Connection>,
     migrate_on_start: bool,
     fsync: Option<bool>,
 }
@@ -31,7 +31,7 @@ struct Counts {
 impl ClickHouseTables {
     /// The tables that the configuration names. Speaks to nobody yet; fails where the CA file is of no use.
     pub fn new(config: &config::ClickHouse) -> Result<Self, StoreError> {
-        let connection = Connection::new(config)?;
+        let connection = Arc::new(Connection::new(config)?);
         Ok(ClickHouseTables { connection, migrate_on_start: config.migrate_on_start, fsync: config.fsync })
     }
 
@@ -43,7 +43,7 @@ impl ClickHouseTables {
     }
 
     /// After a failure the columns may not be what they were: someone is repairing the tables.
-    async fn noted<T>(&self, outcome: Result<T, Fault>) -> Result<T, StoreError> {
+    pub(super) async fn noted<T>(&self, outcome: Result<T, Fault>) -> Result<T, StoreError> {
         if outcome.is_err() {
             self.connection.forget_columns().await;
         }

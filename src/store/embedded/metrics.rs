@@ -35,7 +35,7 @@ struct Database {
 
 /// What a transaction has to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wait {
+pub(super) enum Wait {
     /// Nothing; a later one waits for it.
     No,
     /// The disk.
@@ -54,8 +54,12 @@ impl SqliteMetrics {
         Ok(SqliteMetrics { path, database: Turns::new(database) })
     }
 
+    pub(super) fn path(&self) -> &Arc<Path> {
+        &self.path
+    }
+
     /// One transaction, on a thread that may block. `doing` is for the error message.
-    async fn write<T: Send + 'static>(
+    pub(super) async fn write<T: Send + 'static>(
         &self,
         doing: &'static str,
         wait: Wait,
