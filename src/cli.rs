@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::commands::{
-    self, config::ConfigArgs, demo::DemoArgs, generate::GenerateArgs, migrate::MigrateArgs, publish::PublishArgs,
-    run::RunArgs,
+    self, config::ConfigArgs, demo::DemoArgs, generate::GenerateArgs, lookup::LookupArgs, migrate::MigrateArgs,
+    publish::PublishArgs, run::RunArgs, verify::VerifyArgs,
 };
 use crate::config::{self, Config, Flag, Loaded, LogFormat, Sources};
 use crate::exit::{Exit, Failure};
@@ -40,6 +40,10 @@ enum Command {
     Demo(DemoArgs),
     /// Create the tables or bring them up to date
     Migrate(MigrateArgs),
+    /// Where is my event: its objects, rows and dead letters, and whether they agree
+    Lookup(LookupArgs),
+    /// Check the tables against the objects, and mend them
+    Verify(VerifyArgs),
     /// Write realistic events as NDJSON
     Generate(GenerateArgs),
     /// Put NDJSON on the configured broker
@@ -84,6 +88,18 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             start_logs(&loaded)?;
             block_on(commands::migrate::main(&args, &loaded.config))
         }
+        Command::Lookup(args) => {
+            flags.extend(args.place.flags());
+            let loaded = load_over(quiet(), cli.config, flags)?;
+            start_logs(&loaded)?;
+            block_on(commands::lookup::main(&args, &loaded.config))
+        }
+        Command::Verify(args) => {
+            flags.extend(args.place.flags());
+            let loaded = load_over(quiet(), cli.config, flags)?;
+            start_logs(&loaded)?;
+            block_on(commands::verify::main(&args, &loaded.config))
+        }
         Command::Publish(args) => {
             let loaded = load(cli.config, flags)?;
             start_logs(&loaded)?;
@@ -91,11 +107,16 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         }
         Command::Demo(args) => {
             flags.extend(args.flags());
-            let loaded = load_over(DemoArgs::presets(), cli.config, flags)?;
+            let loaded = load_over(quiet(), cli.config, flags)?;
             start_logs(&loaded)?;
             block_on(commands::demo::main(&args, &loaded.config))
         }
     }
+}
+
+/// What a tool prints is what there is to see, unless logs were asked for.
+fn quiet() -> Vec<Flag> {
+    vec![Flag { path: "log.level", flag: "default", value: "warn".into() }]
 }
 
 fn load(file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Loaded, Failure> {

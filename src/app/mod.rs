@@ -264,6 +264,7 @@ fn feed_failure(error: &FeedError) -> Failure {
     Failure::failed(error.to_string())
 }
 
-fn store_failure(error: StoreError) -> Failure {
+/// A store said no.
+pub(crate) fn store_failure(error: StoreError) -> Failure {
     Failure::failed(error.chain())
 }

@@ -3,10 +3,13 @@
 pub mod config;
 pub mod demo;
 pub mod generate;
+pub mod lookup;
 pub mod migrate;
+mod place;
 pub mod publish;
 pub mod run;
 mod summary;
+pub mod verify;
 
 use crate::exit::Failure;
 use std::io::{ErrorKind, Write, stdout};
