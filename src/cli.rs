@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::commands::{
-    self, config::ConfigArgs, demo::DemoArgs, generate::GenerateArgs, lookup::LookupArgs, migrate::MigrateArgs,
-    publish::PublishArgs, run::RunArgs, verify::VerifyArgs,
+    self, config::ConfigArgs, dead_letters::DeadLettersArgs, demo::DemoArgs, generate::GenerateArgs,
+    lookup::LookupArgs, migrate::MigrateArgs, publish::PublishArgs, run::RunArgs, verify::VerifyArgs,
 };
 use crate::config::{self, Config, Flag, Loaded, LogFormat, Sources};
 use crate::exit::{Exit, Failure};
@@ -44,6 +44,8 @@ enum Command {
     Lookup(LookupArgs),
     /// Check the tables against the objects, and mend them
     Verify(VerifyArgs),
+    /// Look at what was no event, and send it again
+    DeadLetters(DeadLettersArgs),
     /// Write realistic events as NDJSON
     Generate(GenerateArgs),
     /// Put NDJSON on the configured broker
@@ -99,6 +101,12 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             let loaded = load_over(quiet(), cli.config, flags)?;
             start_logs(&loaded)?;
             block_on(commands::verify::main(&args, &loaded.config))
+        }
+        Command::DeadLetters(args) => {
+            flags.extend(args.place.flags());
+            let loaded = load_over(quiet(), cli.config, flags)?;
+            start_logs(&loaded)?;
+            block_on(commands::dead_letters::main(&args, &loaded.config))
         }
         Command::Publish(args) => {
             let loaded = load(cli.config, flags)?;

@@ -1,9 +1,11 @@
 //! The composition root: which stores, which queue, what runs beside the worker. It alone knows all parts.
 
 mod publish;
+mod redrive;
 pub mod stores;
 
 pub use publish::publish;
+pub use redrive::{Redriven, redrive, requeue};
 
 use crate::budget::Budget;
 use crate::causes;
@@ -19,7 +21,7 @@ use crate::probe;
 use crate::progress;
 #[cfg(feature = "kafka")]
 use crate::queue::kafka::KafkaQueue;
-use crate::queue::memory::MemoryQueue;
+use crate::queue::memory::{MemoryQueue, Refused};
 #[cfg(feature = "rabbitmq")]
 use crate::queue::rabbitmq::RabbitmqQueue;
 use crate::queue::{self, QueueBackend, QueueError};
@@ -258,6 +260,10 @@ async fn away_too_long(health: &Health, limit: Duration) -> Failure {
 async fn count_rows(tables: &dyn MetricsStore) -> Option<RowCounts> {
     let counted = tables.row_counts().await;
     counted.inspect_err(|error| tracing::warn!(error = error.chain(), "rows not counted")).ok()
+}
+
+fn feed_refused(refused: Refused) -> Failure {
+    Failure::failed(refused.to_string())
 }
 
 fn feed_failure(error: &FeedError) -> Failure {

@@ -237,6 +237,6 @@ async fn letters(audited: &Audited, id: &str, found: &mut Found) -> Result<(), S
     }
 }
 
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+pub(super) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len().max(1)).any(|window| window == needle)
 }

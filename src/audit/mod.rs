@@ -14,6 +14,7 @@ mod persist;
 mod repair;
 pub mod report;
 pub mod scope;
+pub mod selection;
 mod verify;
 mod walk;
 

@@ -9,11 +9,11 @@ use std::path::PathBuf;
 #[derive(Args, Debug, Clone, Default)]
 pub(crate) struct PlaceArgs {
     /// Keep objects as files and tables in SQLite, in the directory named by --data or XRAY_DATA_DIR
-    #[arg(long)]
+    #[arg(long, global = true)]
     embedded: bool,
 
     /// The directory of the embedded mode; implies --embedded
-    #[arg(long, value_name = "DIR", value_parser = utf8_path)]
+    #[arg(long, global = true, value_name = "DIR", value_parser = utf8_path)]
     data: Option<PathBuf>,
 }
 
