@@ -2,7 +2,8 @@
 
 use crate::commands::{
     self, config::ConfigArgs, dead_letters::DeadLettersArgs, demo::DemoArgs, generate::GenerateArgs,
-    lookup::LookupArgs, migrate::MigrateArgs, publish::PublishArgs, run::RunArgs, verify::VerifyArgs,
+    lookup::LookupArgs, migrate::MigrateArgs, publish::PublishArgs, rebuild::RebuildArgs, run::RunArgs,
+    verify::VerifyArgs,
 };
 use crate::config::{self, Config, Flag, Loaded, LogFormat, Sources};
 use crate::exit::{Exit, Failure};
@@ -44,6 +45,8 @@ enum Command {
     Lookup(LookupArgs),
     /// Check the tables against the objects, and mend them
     Verify(VerifyArgs),
+    /// Make the tables anew from the objects alone
+    Rebuild(RebuildArgs),
     /// Look at what was no event, and send it again
     DeadLetters(DeadLettersArgs),
     /// Write realistic events as NDJSON
@@ -101,6 +104,12 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             let loaded = load_over(quiet(), cli.config, flags)?;
             start_logs(&loaded)?;
             block_on(commands::verify::main(&args, &loaded.config))
+        }
+        Command::Rebuild(args) => {
+            flags.extend(args.place.flags());
+            let loaded = load_over(quiet(), cli.config, flags)?;
+            start_logs(&loaded)?;
+            block_on(commands::rebuild::main(&args, &loaded.config))
         }
         Command::DeadLetters(args) => {
             flags.extend(args.place.flags());

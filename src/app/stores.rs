@@ -6,8 +6,10 @@ use crate::config::{self, Config};
 use crate::exit::Failure;
 use crate::pipeline::Stores;
 use crate::store::StoreError;
+use crate::store::audit::ObjectAudit;
 use crate::store::clickhouse::ClickHouseTables;
 use crate::store::embedded::{self, FileObjects, SqliteMetrics};
+use crate::store::rebuild::Rebuild;
 use crate::store::s3::S3Objects;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,6 +46,23 @@ pub async fn audited(config: &Config, changes: bool) -> Result<Audited, Failure>
         audit::persist(|| audited.objects.prepare()).await.map_err(store_failure)?;
     }
     Ok(audited)
+}
+
+/// The stores of which the tables are to be made anew: they are created where they are gone.
+pub async fn rebuildable(config: &Config) -> Result<(Audited, Arc<dyn Rebuild>), Failure> {
+    let (objects, tables): (Arc<dyn ObjectAudit>, Arc<dyn Rebuild>) = match &config.embedded.data_dir {
+        Some(dir) => {
+            let (raw, metrics) = embedded_pair(dir.clone(), config.embedded.durable).await?;
+            (Arc::new(raw), Arc::new(metrics))
+        }
+        None => {
+            let tables = config::ClickHouse { migrate_on_start: true, ..config.clickhouse.clone() };
+            let (raw, metrics) = pair_on_servers(config, &tables)?;
+            (Arc::new(raw), Arc::new(metrics))
+        }
+    };
+    audit::persist(|| tables.prepare()).await.map_err(store_failure)?;
+    Ok((Audited { objects, tables: tables.clone() }, tables))
 }
 
 async fn in_directory(dir: PathBuf, durable: bool) -> Result<Stores, Failure> {

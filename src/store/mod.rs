@@ -7,6 +7,7 @@ pub mod audit;
 pub mod clickhouse;
 pub mod embedded;
 mod error;
+pub mod rebuild;
 pub mod s3;
 mod touched;
 

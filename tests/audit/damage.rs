@@ -10,11 +10,16 @@ use crate::support::worker::ran;
 const NOW: [&str; 3] = ["verify", "--min-age", "0s"];
 
 /// Events alone in their lines, with conflicts, late ones and what is none.
-fn bodies(place: &Place) -> Vec<Vec<u8>> {
+pub fn bodies(place: &Place) -> Vec<Vec<u8>> {
+    bodies_of(place, "6")
+}
+
+/// The same of so many runs.
+pub fn bodies_of(place: &Place, runs: &str) -> Vec<Vec<u8>> {
     let shares =
         ["--batched", "0", "--enveloped", "0", "--conflicting", "0.05", "--malformed", "0.05", "--late", "0.3"];
     let (code, _, stderr) =
-        ran(place.dir.path(), &[&["generate", "--runs", "6", "--output", "generated"], &shares[..]].concat());
+        ran(place.dir.path(), &[&["generate", "--runs", runs, "--output", "generated"], &shares[..]].concat());
     assert_eq!(code, 0, "{stderr}");
     let text = std::fs::read(place.dir.path().join("generated")).unwrap();
     shuffled(&text.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect::<Vec<_>>())

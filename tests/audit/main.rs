@@ -11,3 +11,4 @@ mod damage;
 mod letters;
 mod lookup;
 mod place;
+mod rebuild;

@@ -92,7 +92,7 @@ pub(super) async fn check(connection: &Connection, fsync: Option<bool>) -> Resul
 }
 
 /// The tables that the migrations make.
-fn layouts() -> impl Iterator<Item = Layout> {
+pub(super) fn layouts() -> impl Iterator<Item = Layout> {
     MIGRATIONS.iter().flat_map(|(_, sql)| statements(sql)).filter_map(|statement| layout(&statement))
 }
 

@@ -10,6 +10,7 @@
 mod audit;
 mod connection;
 mod derived;
+mod exchange;
 mod fact_rows;
 mod facts;
 mod fault;

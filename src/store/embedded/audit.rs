@@ -23,7 +23,7 @@ const AHEAD: usize = 1000;
 
 impl SqliteMetrics {
     /// Reads on a thread that may block, from one state of the tables.
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {

@@ -11,6 +11,7 @@ mod columns;
 mod decisions;
 mod derived;
 mod directory;
+mod exchange;
 mod fact_rows;
 mod facts;
 mod files;
