@@ -2,8 +2,8 @@
 
 use crate::commands::{
     self, config::ConfigArgs, dead_letters::DeadLettersArgs, demo::DemoArgs, generate::GenerateArgs,
-    lookup::LookupArgs, migrate::MigrateArgs, publish::PublishArgs, rebuild::RebuildArgs, run::RunArgs,
-    verify::VerifyArgs,
+    lookup::LookupArgs, migrate::MigrateArgs, publish::PublishArgs, purge::PurgeArgs, rebuild::RebuildArgs,
+    run::RunArgs, verify::VerifyArgs,
 };
 use crate::config::{self, Config, Flag, Loaded, LogFormat, Sources};
 use crate::exit::{Exit, Failure};
@@ -47,6 +47,8 @@ enum Command {
     Verify(VerifyArgs),
     /// Make the tables anew from the objects alone
     Rebuild(RebuildArgs),
+    /// Erase a run, or everything before a day
+    Purge(PurgeArgs),
     /// Look at what was no event, and send it again
     DeadLetters(DeadLettersArgs),
     /// Write realistic events as NDJSON
@@ -104,6 +106,12 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             let loaded = load_over(quiet(), cli.config, flags)?;
             start_logs(&loaded)?;
             block_on(commands::verify::main(&args, &loaded.config))
+        }
+        Command::Purge(args) => {
+            flags.extend(args.place.flags());
+            let loaded = load_over(quiet(), cli.config, flags)?;
+            start_logs(&loaded)?;
+            block_on(commands::purge::main(&args, &loaded.config))
         }
         Command::Rebuild(args) => {
             flags.extend(args.place.flags());

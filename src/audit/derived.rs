@@ -49,9 +49,12 @@ fn first(layer: Layer, scope: &Scope) -> Keys {
     }
 }
 
-/// Rows that carry the start of what they are about are in scope by its day; the tables between by nothing.
+/// Rows that carry the start of what they are about are in scope by its day. The tables between have no day, and are
+/// looked at where no days are asked for.
 fn in_scope(row: &Derived, scope: &Scope) -> bool {
-    let Some(at) = row.columns.iter().position(|column| *column == "started_at") else { return true };
+    let Some(at) = row.columns.iter().position(|column| *column == "started_at") else {
+        return scope.run.is_some() || (scope.from.is_none() && scope.to.is_none());
+    };
     let day = |values: &Option<Vec<Option<String>>>| -> Option<NaiveDate> {
         values.as_ref()?.get(at)?.as_ref()?.get(..10)?.parse().ok()
     };

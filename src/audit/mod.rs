@@ -11,6 +11,7 @@ mod letters;
 pub mod lookup;
 pub mod pairs;
 mod persist;
+pub mod purge;
 pub mod rebuild;
 mod repair;
 pub mod report;

@@ -8,6 +8,7 @@ pub mod lookup;
 pub mod migrate;
 mod place;
 pub mod publish;
+pub mod purge;
 pub mod rebuild;
 pub mod run;
 mod summary;

@@ -6,7 +6,7 @@ use crate::event::{Fact, Kind};
 use crate::numbers::{ReportOrder, Version};
 use crate::object::Record;
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::stream::BoxStream;
 
 /// An object as a listing shows it.
@@ -149,6 +149,14 @@ pub fn fact_table(kind: Kind) -> &'static str {
     }
 }
 
+/// The column of a kind's facts with the time that says which day they are of.
+pub fn fact_time(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Decision => "timestamp",
+        Kind::Step | Kind::Run => "started_at",
+    }
+}
+
 /// Which rows of facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Among {
@@ -251,9 +259,14 @@ pub trait TableAudit: MetricsStore {
     /// Of these steps and runs, those with a fact that was inserted after `since`: their derived rows may be on the way.
     async fn changed_since(&self, touched: &Touched, since: DateTime<Utc>) -> Result<Touched, StoreError>;
 
-    /// Takes these rows of facts away, as long as they stand there with this version and key, and with them the
-    /// derived rows that depend on them. Answers with what has to be [recomputed](MetricsStore::recompute) then.
+    /// Takes these rows of facts away, with older ones of the same id and key that wait for a merge, and with the derived
+    /// rows that depend on them; what is newer by then stays. Answers with what has to be
+    /// [recomputed](MetricsStore::recompute) then.
     async fn remove(&self, facts: &[FactRow]) -> Result<Touched, StoreError>;
+
+    /// How many rows of facts are of days before this one, by the events' own times in UTC; if `erase`, takes them away.
+    /// What is derived stays as it is.
+    async fn remove_before(&self, day: NaiveDate, erase: bool) -> Result<u64, StoreError>;
 
     /// Takes the derived rows of these keys away, and those that depend on them, so that what is recomputed stays whatever
     /// version stood there. Answers with what has to be [recomputed](MetricsStore::recompute) then.

@@ -282,3 +282,17 @@ macro_rules! on_every_pair {
     };
 }
 on_every_pair!(rows, objects, dead_letters, scope);
+
+/// Older rows of the same step that wait for a merge do not come back when the one that is shown is taken away.
+#[test]
+fn rows_that_wait_for_a_merge() {
+    let place = Place::servers("minio");
+    let step = |end: &str| {
+        format!(r#"{{"id":"s","type":"t","name":"n","startedAt":"2026-02-28T22:00:00Z"{end}}}"#).into_bytes()
+    };
+    for end in ["", r#","completedAt":"2026-02-28T23:00:00Z""#, r#","completedAt":"2026-02-28T23:30:00Z""#] {
+        place.store(&[step(end)]);
+    }
+    place.delete("steps/2026/02/28/s.json");
+    found_and_mended(&place, &[], false, "orphan_row", "s");
+}

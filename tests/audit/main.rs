@@ -11,4 +11,5 @@ mod damage;
 mod letters;
 mod lookup;
 mod place;
+mod purge;
 mod rebuild;

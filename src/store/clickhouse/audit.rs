@@ -5,10 +5,12 @@ use super::recompute::{KEYS_AT_ONCE, found};
 use super::tables::ClickHouseTables;
 use super::{derived, fact_rows, removal, sql};
 use crate::event::Kind;
-use crate::store::audit::{Among, DeadLetterRow, DerivedPage, FactRow, Keys, Layer, Rows, TableAudit, fact_table};
+use crate::store::audit::{
+    Among, DeadLetterRow, DerivedPage, FactRow, Keys, Layer, Rows, TableAudit, fact_table, fact_time,
+};
 use crate::store::{StoreError, Touched};
 use async_trait::async_trait;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use clickhouse::Row;
 use futures_util::{StreamExt, TryStreamExt};
 use serde::Deserialize;
@@ -56,7 +58,7 @@ impl From<StoredLetter> for DeadLetterRow {
 #[async_trait]
 impl TableAudit for ClickHouseTables {
     async fn months(&self, kind: Kind) -> Result<Vec<u32>, StoreError> {
-        let (table, time) = (fact_table(kind), if kind == Kind::Decision { "timestamp" } else { "started_at" });
+        let (table, time) = (fact_table(kind), fact_time(kind));
         let query =
             self.connection.query(&format!("SELECT DISTINCT toYYYYMM({time}) AS month FROM {table} ORDER BY month"));
         self.noted(self.connection.rows("find the months", query).await).await
@@ -95,6 +97,10 @@ impl TableAudit for ClickHouseTables {
 
     async fn remove(&self, facts: &[FactRow]) -> Result<Touched, StoreError> {
         self.noted(removal::facts(&self.connection, facts).await).await
+    }
+
+    async fn remove_before(&self, day: NaiveDate, erase: bool) -> Result<u64, StoreError> {
+        self.noted(removal::before(&self.connection, day, erase).await).await
     }
 
     async fn forget(&self, touched: &Touched) -> Result<Touched, StoreError> {

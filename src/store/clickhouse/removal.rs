@@ -4,14 +4,18 @@ use super::connection::Connection;
 use super::fault::Fault;
 use super::recompute::{KEYS_AT_ONCE, Link, found};
 use super::sql;
-use crate::event::Fact;
-use crate::store::audit::{FactId, FactRow};
+use crate::event::{Fact, Kind};
+use crate::store::audit::{FactId, FactRow, fact_table, fact_time};
 use crate::store::{DecisionGroup, Touched};
+use chrono::NaiveDate;
 use clickhouse::query::Query;
 use std::collections::BTreeSet;
 
 /// A version as [`Version`](crate::numbers::Version) displays it.
 const VERSION: &str = "lower(hex(reverse(reinterpretAsFixedString(version))))";
+
+/// Rows of one delete: each that may be meant is held against all of them.
+const ROWS_AT_ONCE: usize = 500;
 
 /// Takes away the facts as they stand, and the derived rows that depend on them.
 pub(super) async fn facts(connection: &Connection, rows: &[FactRow]) -> Result<Touched, Fault> {
@@ -41,16 +45,43 @@ pub(super) async fn facts(connection: &Connection, rows: &[FactRow]) -> Result<T
             }
         }
     }
-    for rows in decisions.chunks(KEYS_AT_ONCE) {
-        let id = format!("(run_id, step_id, event_id, toString(toDate32(timestamp)), {VERSION}, s3_key) IN ?");
-        delete(connection, "decision_events", &id, |query| query.bind(rows)).await?;
+    // Older rows of the same object may wait for a merge: with the one that is shown they all go, but none that is newer.
+    for rows in decisions.chunks(ROWS_AT_ONCE) {
+        let ids: Vec<_> = rows.iter().map(|(run_id, step_id, event_id, ..)| (run_id, step_id, event_id)).collect();
+        let condition = format!(
+            "(run_id, step_id, event_id) IN ? AND arrayExists(row -> row.1 = run_id AND row.2 = step_id AND row.3 = event_id
+             AND row.4 = toString(toDate32(timestamp)) AND {VERSION} <= row.5 AND row.6 = s3_key, ?)"
+        );
+        delete(connection, "decision_events", &condition, |query| query.bind(ids).bind(rows)).await?;
     }
     for (table, id, rows) in [("step_reports", "step_id", steps), ("run_reports", "run_id", runs)] {
-        for rows in rows.chunks(KEYS_AT_ONCE) {
-            delete(connection, table, &format!("({id}, {VERSION}, s3_key) IN ?"), |query| query.bind(rows)).await?;
+        for rows in rows.chunks(ROWS_AT_ONCE) {
+            let ids: Vec<_> = rows.iter().map(|(id, ..)| id).collect();
+            let condition =
+                format!("{id} IN ? AND arrayExists(row -> row.1 = {id} AND {VERSION} <= row.2 AND row.3 = s3_key, ?)");
+            delete(connection, table, &condition, |query| query.bind(ids).bind(rows)).await?;
         }
     }
     derived(connection, &touched).await
+}
+
+/// Counts the facts of days before this one and, if `erase`, takes them away, with links of steps of which nothing is left.
+pub(super) async fn before(connection: &Connection, day: NaiveDate, erase: bool) -> Result<u64, Fault> {
+    let (day, mut rows) = (day.to_string(), 0);
+    for kind in Kind::ALL {
+        let (table, condition) = (fact_table(kind), format!("toDate32({}) < toDate32(?)", fact_time(kind)));
+        let count = connection.query(&format!("SELECT count() FROM {table} FINAL WHERE {condition}")).bind(&day);
+        rows += connection.rows::<u64>("count facts", count).await?.into_iter().sum::<u64>();
+        if erase {
+            delete(connection, table, &condition, |query| query.bind(&day)).await?;
+        }
+    }
+    if erase {
+        let gone = "month = 0 AND step_id NOT IN (SELECT step_id FROM step_reports)
+                    AND step_id NOT IN (SELECT step_id FROM decision_events)";
+        delete(connection, "step_totals", gone, |query| query).await?;
+    }
+    Ok(rows)
 }
 
 /// Takes away the derived rows that depend on these keys; answers with all that has to be computed again.

@@ -7,10 +7,12 @@ use super::reader;
 use super::sqlite_fault::{NAME, fault};
 use super::{derived, fact_rows, open, removal};
 use crate::event::Kind;
-use crate::store::audit::{Among, DeadLetterRow, DerivedPage, FactRow, Keys, Layer, Rows, TableAudit, fact_table};
+use crate::store::audit::{
+    Among, DeadLetterRow, DerivedPage, FactRow, Keys, Layer, Rows, TableAudit, fact_table, fact_time,
+};
 use crate::store::{StoreError, Touched};
 use async_trait::async_trait;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use futures_util::StreamExt;
 use rusqlite::{Connection, params};
 use std::path::Path;
@@ -64,7 +66,7 @@ fn written(at: DateTime<Utc>) -> String {
 #[async_trait]
 impl TableAudit for SqliteMetrics {
     async fn months(&self, kind: Kind) -> Result<Vec<u32>, StoreError> {
-        let (table, time) = (fact_table(kind), if kind == Kind::Decision { "timestamp" } else { "started_at" });
+        let (table, time) = (fact_table(kind), fact_time(kind));
         self.read(move |connection| {
             let sql = format!("SELECT DISTINCT replace(substr({time}, 1, 7), '-', '') FROM {table} ORDER BY 1");
             let mut statement = connection.prepare(&sql)?;
@@ -122,6 +124,11 @@ impl TableAudit for SqliteMetrics {
     async fn remove(&self, facts: &[FactRow]) -> Result<Touched, StoreError> {
         let facts = facts.to_vec();
         self.write("remove facts from", Wait::Durable, move |transaction| removal::facts(transaction, &facts)).await
+    }
+
+    async fn remove_before(&self, day: NaiveDate, erase: bool) -> Result<u64, StoreError> {
+        self.write("remove facts from", Wait::Durable, move |transaction| removal::before(transaction, day, erase))
+            .await
     }
 
     async fn forget(&self, touched: &Touched) -> Result<Touched, StoreError> {

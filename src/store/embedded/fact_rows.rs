@@ -5,7 +5,7 @@ use super::{decisions, reports};
 use crate::digest::Sha256;
 use crate::event::{Fact, Kind};
 use crate::numbers::{ReportOrder, Version};
-use crate::store::audit::{Among, FactId, FactRow};
+use crate::store::audit::{Among, FactId, FactRow, fact_time};
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Result, Row, ToSql};
 
@@ -55,7 +55,7 @@ pub(super) fn find(connection: &Connection, id: &FactId) -> Result<Option<FactRo
 
 /// The one value that it binds is all `?1`.
 fn condition(kind: Kind, among: &Among) -> (String, String) {
-    let time = if kind == Kind::Decision { "timestamp" } else { "started_at" };
+    let time = fact_time(kind);
     let (condition, value) = match (among, kind) {
         (Among::Month(month), _) => {
             let month = format!("{:04}-{:02}", month / 100, month % 100);

@@ -2,9 +2,10 @@
 
 use super::derived::total_again;
 use super::fact_rows;
-use crate::event::Fact;
-use crate::store::audit::{FactId, FactRow};
+use crate::event::{Fact, Kind};
+use crate::store::audit::{FactId, FactRow, fact_table, fact_time};
 use crate::store::{DecisionGroup, Touched};
+use chrono::NaiveDate;
 use rusqlite::{Connection, Result, params};
 
 /// Takes away the facts that still stand as they were seen, and the derived rows that depend on them.
@@ -29,6 +30,27 @@ pub(super) fn facts(connection: &Connection, rows: &[FactRow]) -> Result<Touched
     unlink(connection, &touched)?;
     derived(connection, &touched)?;
     Ok(touched)
+}
+
+/// Counts the facts of days before this one and, if `erase`, takes them away, with links of steps of which nothing is left.
+pub(super) fn before(connection: &Connection, day: NaiveDate, erase: bool) -> Result<u64> {
+    let (day, mut rows) = (day.to_string(), 0);
+    for kind in Kind::ALL {
+        let condition = format!("FROM {} WHERE substr({}, 1, 10) < ?", fact_table(kind), fact_time(kind));
+        rows += if erase {
+            connection.execute(&format!("DELETE {condition}"), [&day])? as u64
+        } else {
+            let count: i64 = connection.query_row(&format!("SELECT count(*) {condition}"), [&day], |row| row.get(0))?;
+            count.unsigned_abs()
+        };
+    }
+    if erase {
+        connection.execute_batch(
+            "DELETE FROM step_links WHERE step_id NOT IN
+                 (SELECT step_id FROM step_reports UNION SELECT step_id FROM decision_events)",
+        )?;
+    }
+    Ok(rows)
 }
 
 /// What has to be computed anew once a row is gone.
