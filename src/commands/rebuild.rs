@@ -12,7 +12,7 @@ use crate::progress;
 use clap::Args;
 use serde_json::json;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Arguments of `rebuild`.
 #[derive(Args, Debug, Clone)]
@@ -60,32 +60,37 @@ pub async fn main(args: &RebuildArgs, config: &Config) -> Result<Exit, Failure> 
         })?,
         never = progress::show(&done, "events, dead letters and derived rows done", &nothing, None) => match never {},
     }
-    let (events, letters, damaged) = (count(&rebuilt.events), count(&rebuilt.letters), count(&rebuilt.damaged));
-    let (derived, resumed, seconds) = (count(&rebuilt.derived), count(&rebuilt.resumed), began.elapsed().as_secs_f64());
+    let damaged = count(&rebuilt.damaged);
     super::print(&match args.output {
         Output::Json => {
-            let seconds = (seconds * 1000.0).round() / 1000.0;
             let counts = json!({
-                "events": events, "deadLetters": letters, "damaged": damaged, "derived": derived, "resumed": resumed,
-                "seconds": seconds,
+                "events": count(&rebuilt.events), "deadLetters": count(&rebuilt.letters), "damaged": damaged,
+                "derived": count(&rebuilt.derived), "resumed": count(&rebuilt.resumed),
+                "seconds": (began.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
             });
             format!("{counts}\n")
         }
-        Output::Text => format!(
-            "rebuilt from {} events and {} dead letters in {seconds:.1} s ({} a second){}{}\n",
-            grouped(events),
-            grouped(letters),
-            grouped(if seconds > 0.0 { (events as f64 / seconds) as u64 } else { events }),
-            if resumed > 0 {
-                format!(", after {} folders that were done before", grouped(resumed))
-            } else {
-                String::new()
-            },
-            match damaged {
-                0 => String::new(),
-                damaged => format!("; {} objects are no events: `verify --deep` names them", grouped(damaged)),
-            }
-        ),
+        Output::Text => rebuilt_in_words(&rebuilt, began.elapsed()),
     })?;
     Ok(if damaged > 0 { Exit::Found } else { Exit::Done })
+}
+
+/// What was done, in a line.
+pub(super) fn rebuilt_in_words(rebuilt: &Rebuilt, took: Duration) -> String {
+    let count = |count: &AtomicU64| count.load(Relaxed);
+    let (events, seconds) = (count(&rebuilt.events), took.as_secs_f64());
+    let resumed = match count(&rebuilt.resumed) {
+        0 => String::new(),
+        resumed => format!(", after {} folders that were done before", grouped(resumed)),
+    };
+    let damaged = match count(&rebuilt.damaged) {
+        0 => String::new(),
+        damaged => format!("; {} objects are no events: `verify --deep` names them", grouped(damaged)),
+    };
+    format!(
+        "rebuilt from {} events and {} dead letters in {seconds:.1} s ({} a second){resumed}{damaged}\n",
+        grouped(events),
+        grouped(count(&rebuilt.letters)),
+        grouped(if seconds > 0.0 { (events as f64 / seconds) as u64 } else { events })
+    )
 }

@@ -7,6 +7,19 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+/// Each of these cases as a test on files and one on MinIO and ClickHouse.
+macro_rules! on_every_pair {
+    ($($case:ident),*) => {
+        mod files {
+            $(#[test] fn $case() { super::$case(&crate::place::Place::files()); })*
+        }
+        mod minio_and_clickhouse {
+            $(#[test] fn $case() { super::$case(&crate::place::Place::servers("minio")); })*
+        }
+    };
+}
+
+mod adopt;
 mod damage;
 mod letters;
 mod lookup;

@@ -62,19 +62,22 @@ struct Group {
 #[async_trait]
 impl Rebuild for ClickHouseTables {
     async fn fresh(&self, anew: bool) -> Result<Arc<dyn Fresh>, StoreError> {
-        let name = format!("{}_rebuild", self.connection.database());
+        let name = fresh_name(self.connection.database());
         if anew {
             drop_database(&self.connection, &name).await?;
         }
         let settings = config::ClickHouse { database: name, migrate_on_start: true, ..self.settings.clone() };
         let tables = ClickHouseTables::new(&settings)?;
+        tables.connection.make_ready().await?;
+        migrations::create_database(&tables.connection).await?;
+        like_those_in_use(&self.connection, &settings.database).await?;
         tables.prepare().await?;
         let fresh = FreshTables { tables: Arc::new(tables), live: self.connection.clone() };
         fresh.refuse_other_engines().await?;
         let connection = &fresh.tables.connection;
         connection.execute("create the table rebuild_progress", connection.query(PROGRESS)).await?;
-        if fresh.progress().await?.done.is_empty() {
-            // Whether a table was exchanged is told by which one stands in its place.
+        if !fresh.progress().await?.done.contains(BEGAN) {
+            // Whether a table was exchanged is told by which one stands in its place: all of them are noted before it begins.
             for Known { name, id } in known(&self.connection).await? {
                 fresh.mark(&format!("{LIVE}{name} {id}")).await?;
             }
@@ -82,6 +85,11 @@ impl Rebuild for ClickHouseTables {
         }
         Ok(Arc::new(fresh))
     }
+}
+
+/// The database of the fresh tables of this one.
+pub(super) fn fresh_name(database: &str) -> String {
+    format!("{database}_rebuild")
 }
 
 const BEGAN: &str = "began";
@@ -92,6 +100,20 @@ async fn known(connection: &Connection) -> Result<Vec<Known>, Fault> {
     let sql = "SELECT name, toString(uuid) AS id FROM system.tables WHERE database = ? AND name IN ?";
     let query = connection.query_server(sql).bind(connection.database()).bind(ORDER.as_slice());
     connection.rows("look which tables are in use", query).await
+}
+
+/// Columns, settings and ages that somebody added stay. A replicated table cannot be made twice from one definition.
+async fn like_those_in_use(live: &Connection, fresh: &str) -> Result<(), Fault> {
+    let sql =
+        "SELECT name, '' AS id FROM system.tables WHERE database = ? AND name IN ? AND engine = 'ReplacingMergeTree'";
+    let plain = live.query_server(sql).bind(live.database()).bind(ORDER.as_slice());
+    for Known { name, .. } in live.rows("look which tables are in use", plain).await? {
+        let query =
+            live.query_server("CREATE TABLE IF NOT EXISTS ?.? AS ?.?").bind(Identifier(fresh)).bind(Identifier(&name));
+        let query = query.bind(Identifier(live.database())).bind(Identifier(&name));
+        live.execute(&format!("create a table like {name}"), query).await?;
+    }
+    Ok(())
 }
 
 async fn drop_database(connection: &Connection, name: &str) -> Result<(), Fault> {

@@ -7,6 +7,7 @@
 //! "Durable" means that the server has acknowledged a synchronous insert. By its own defaults that survives the end of
 //! its process, not a power cut; `CLICKHOUSE_FSYNC` makes it wait for the disk.
 
+mod adopt;
 mod audit;
 mod connection;
 mod derived;
@@ -23,6 +24,7 @@ mod sql;
 mod tables;
 mod tls;
 
+pub use adopt::Rename;
 pub use tables::ClickHouseTables;
 
 /// The name of this store in metrics, logs and errors.
