@@ -86,55 +86,33 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Config(args) => commands::config::main(&args, &load(cli.config, flags)?),
         Command::Run(args) => {
             flags.extend(args.flags());
-            let loaded = load(cli.config, flags)?;
-            start_logs(&loaded)?;
-            block_on(commands::run::main(&args, &loaded.config))
+            block_on(commands::run::main(&args, &logged(Vec::new(), cli.config, flags)?))
         }
-        Command::Migrate(args) => {
-            let loaded = load(cli.config, flags)?;
-            start_logs(&loaded)?;
-            block_on(commands::migrate::main(&args, &loaded.config))
-        }
+        Command::Migrate(args) => block_on(commands::migrate::main(&args, &logged(Vec::new(), cli.config, flags)?)),
         Command::Lookup(args) => {
             flags.extend(args.place.flags());
-            let loaded = load_over(quiet(), cli.config, flags)?;
-            start_logs(&loaded)?;
-            block_on(commands::lookup::main(&args, &loaded.config))
+            block_on(commands::lookup::main(&args, &logged(quiet(), cli.config, flags)?))
         }
         Command::Verify(args) => {
             flags.extend(args.place.flags());
-            let loaded = load_over(quiet(), cli.config, flags)?;
-            start_logs(&loaded)?;
-            block_on(commands::verify::main(&args, &loaded.config))
+            block_on(commands::verify::main(&args, &logged(quiet(), cli.config, flags)?))
         }
         Command::Purge(args) => {
             flags.extend(args.place.flags());
-            let loaded = load_over(quiet(), cli.config, flags)?;
-            start_logs(&loaded)?;
-            block_on(commands::purge::main(&args, &loaded.config))
+            block_on(commands::purge::main(&args, &logged(quiet(), cli.config, flags)?))
         }
         Command::Rebuild(args) => {
             flags.extend(args.place.flags());
-            let loaded = load_over(quiet(), cli.config, flags)?;
-            start_logs(&loaded)?;
-            block_on(commands::rebuild::main(&args, &loaded.config))
+            block_on(commands::rebuild::main(&args, &logged(quiet(), cli.config, flags)?))
         }
         Command::DeadLetters(args) => {
             flags.extend(args.place.flags());
-            let loaded = load_over(quiet(), cli.config, flags)?;
-            start_logs(&loaded)?;
-            block_on(commands::dead_letters::main(&args, &loaded.config))
+            block_on(commands::dead_letters::main(&args, &logged(quiet(), cli.config, flags)?))
         }
-        Command::Publish(args) => {
-            let loaded = load(cli.config, flags)?;
-            start_logs(&loaded)?;
-            block_on(commands::publish::main(&args, &loaded.config))
-        }
+        Command::Publish(args) => block_on(commands::publish::main(&args, &logged(Vec::new(), cli.config, flags)?)),
         Command::Demo(args) => {
             flags.extend(args.flags());
-            let loaded = load_over(quiet(), cli.config, flags)?;
-            start_logs(&loaded)?;
-            block_on(commands::demo::main(&args, &loaded.config))
+            block_on(commands::demo::main(&args, &logged(quiet(), cli.config, flags)?))
         }
     }
 }
@@ -146,6 +124,13 @@ fn quiet() -> Vec<Flag> {
 
 fn load(file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Loaded, Failure> {
     load_over(Vec::new(), file, flags)
+}
+
+/// The configuration, with logs as it says.
+fn logged(presets: Vec<Flag>, file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Config, Failure> {
+    let loaded = load_over(presets, file, flags)?;
+    start_logs(&loaded)?;
+    Ok(loaded.config)
 }
 
 fn load_over(presets: Vec<Flag>, file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Loaded, Failure> {

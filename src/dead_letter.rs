@@ -31,65 +31,27 @@ pub struct DeadLetter {
     pub sha256: Sha256,
 }
 
-/// What can be read of a dead letter's object. A body that was cut off when it was written stays so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    code: Code,
-    /// The sentence.
-    pub reason: String,
-    /// Where the message came from.
-    pub source: String,
-    /// The kind, where it was known.
-    pub kind: Option<Kind>,
-    /// When it was first seen.
-    pub first_seen: DateTime<Utc>,
-    /// How often it had been delivered.
-    pub deliveries: u32,
-    /// The bytes that were kept.
-    pub body: Bytes,
-    /// The length of all of it.
-    pub full_bytes: u64,
-}
-
-impl Found {
-    /// Its code.
-    pub fn code(&self) -> Code {
-        self.code
-    }
-
-    /// The dead letter; `sha256` is what its key says.
-    pub fn letter(self, sha256: Sha256) -> DeadLetter {
-        DeadLetter {
-            rejection: Rejection::new(self.code, self.reason),
-            source: self.source,
-            kind: self.kind,
-            first_seen: self.first_seen,
-            deliveries: self.deliveries,
-            body: self.body,
-            full_bytes: self.full_bytes,
-            sha256,
-        }
-    }
-}
-
-/// Reads a dead letter's object back; `None` for what is none.
-pub fn parse(object: &[u8]) -> Option<Found> {
+/// Reads the object under this key back; `None` for what is no dead letter, or not the one that the key names.
+pub fn parse(key: &str, object: &[u8]) -> Option<DeadLetter> {
+    let sha256 = key::dead_letter_digest(key)?;
     let read: Read = serde_json::from_slice(object).ok()?;
     let body = match (read.body, read.body_base64) {
         (Some(text), None) => Bytes::from(text),
         (None, Some(base64)) => Bytes::from(STANDARD.decode(base64).ok()?),
         _ => return None,
     };
-    Some(Found {
-        code: Code::ALL.into_iter().find(|code| code.as_str() == read.code)?,
-        reason: read.reason,
+    let code = Code::ALL.into_iter().find(|code| code.as_str() == read.code)?;
+    let letter = DeadLetter {
+        rejection: Rejection::new(code, read.reason),
         source: read.source,
         kind: read.kind.as_deref().and_then(Kind::from_word),
         first_seen: DateTime::parse_from_rfc3339(&read.first_seen).ok()?.to_utc(),
         deliveries: read.deliveries,
         full_bytes: read.full_bytes.unwrap_or(body.len() as u64),
         body,
-    })
+        sha256,
+    };
+    (!letter.is_whole() || Sha256::of(&letter.body) == sha256).then_some(letter)
 }
 
 #[derive(Deserialize)]
@@ -135,6 +97,11 @@ impl DeadLetter {
         self.rejection.code
     }
 
+    /// Whether all of its body was kept.
+    pub fn is_whole(&self) -> bool {
+        self.full_bytes == self.body.len() as u64
+    }
+
     /// The key of its object.
     pub fn key(&self) -> String {
         key::dead_letter(self.sha256)
@@ -156,7 +123,7 @@ impl DeadLetter {
             kind: self.kind.map(Kind::as_str),
             first_seen: self.first_seen(),
             deliveries: self.deliveries,
-            full_bytes: (self.full_bytes != self.body.len() as u64).then_some(self.full_bytes),
+            full_bytes: (!self.is_whole()).then_some(self.full_bytes),
             body: text,
             body_base64: text.is_none().then(|| STANDARD.encode(&self.body)),
         };
@@ -185,8 +152,9 @@ mod tests {
                 sha256: Sha256::of(&body),
                 body,
             };
-            let found = parse(&letter.object().body).unwrap();
-            prop_assert_eq!(found.letter(letter.sha256), letter);
+            let object = letter.object();
+            prop_assert_eq!(parse(&object.key, &object.body), Some(letter));
+            prop_assert_eq!(parse(&key::dead_letter(Sha256([0; 32])), &object.body).is_none(), cut == 0);
         }
     }
 }

@@ -26,6 +26,14 @@ pub fn dead_letter_folder(digest: &str) -> String {
     format!("dead-letters/{}/", digest.get(..2).unwrap_or_default())
 }
 
+/// The digest that names a dead letter, from its key; `None` for a key that is none of a dead letter's.
+pub fn dead_letter_digest(key: &str) -> Option<Sha256> {
+    let name = key.rsplit('/').next()?.strip_suffix(".json")?;
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(name, &mut bytes).ok()?;
+    Some(Sha256(bytes)).filter(|sha256| dead_letter(*sha256) == key)
+}
+
 /// The file name of an event's raw object.
 pub fn file_name(id: &str) -> String {
     format!("{}.json", segment(id))

@@ -80,7 +80,7 @@ async fn through(audited: &Audited, filter: &Filter, queue: &MemoryQueue, redriv
         }
         let mut waits = Vec::new();
         for letter in bodies(audited, &rows).await.map_err(store_failure)? {
-            match letter.filter(is_whole) {
+            match letter.filter(DeadLetter::is_whole) {
                 Some(letter) => {
                     let wait = queue.push(message(&letter)).await.map_err(feed_refused)?;
                     waits.push((letter, wait));
@@ -107,10 +107,6 @@ async fn mark(audited: &Audited, sha256: Vec<String>, redriven: &Redriven) -> Re
         redriven.sent.fetch_add(sha256.len() as u64, Relaxed);
     }
     Ok(())
-}
-
-fn is_whole(letter: &DeadLetter) -> bool {
-    letter.full_bytes == letter.body.len() as u64
 }
 
 fn message(letter: &DeadLetter) -> Message {
@@ -177,7 +173,7 @@ async fn onto(
         }
         let mut good = Vec::new();
         for letter in bodies(audited, &rows).await.map_err(store_failure)? {
-            let Some(letter) = letter.filter(is_whole) else {
+            let Some(letter) = letter.filter(DeadLetter::is_whole) else {
                 redriven.lost.fetch_add(1, Relaxed);
                 continue;
             };

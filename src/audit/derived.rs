@@ -1,36 +1,26 @@
 //! Derived rows against a recompute, page by page.
 
-use super::Audited;
 use super::judge::shortened;
 use super::persist::persist;
 use super::repair::recompute;
-use super::report::{Counts, Finding, Problem, Sink};
+use super::report::{Finding, Problem};
 use super::scope::Scope;
-use super::verify::Options;
+use super::verify::{Check, Options};
 use crate::store::audit::{Derived, Keys, Layer};
 use crate::store::{StoreError, Touched};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::NaiveDate;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Checks every layer, the lower ones first: what is mended there is right for the next.
-pub(super) async fn check(
-    audited: &Audited,
-    options: &Options,
-    since: DateTime<Utc>,
-    counts: &Counts,
-    sink: &dyn Sink,
-) -> Result<(), StoreError> {
+pub(super) async fn check(check: &Check<'_>) -> Result<(), StoreError> {
+    let Check { audited, options, counts, .. } = check;
     for layer in audited.tables.layers() {
         let mut keys = first(*layer, &options.scope);
         loop {
             let page = persist(|| async { audited.tables.derived(*layer, &keys).await }).await?;
             counts.derived.fetch_add(page.rows.len() as u64, Relaxed);
-            let wrong: Vec<Derived> = page
-                .rows
-                .into_iter()
-                .filter(|row| row.stored != row.computed && in_scope(row, &options.scope))
-                .collect();
-            report(audited, options.repair, wrong, since, counts, sink).await?;
+            let is_wrong = |row: &Derived| row.stored != row.computed && in_scope(row, &options.scope);
+            report(check, page.rows.into_iter().filter(is_wrong).collect()).await?;
             match page.next {
                 Some(next) => keys = Keys::After(next),
                 None => break,
@@ -62,34 +52,25 @@ fn in_scope(row: &Derived, scope: &Scope) -> bool {
     days.is_empty() || days.into_iter().any(|day| scope.has_day(day))
 }
 
-async fn report(
-    audited: &Audited,
-    repair: bool,
-    wrong: Vec<Derived>,
-    since: DateTime<Utc>,
-    counts: &Counts,
-    sink: &dyn Sink,
-) -> Result<(), StoreError> {
+async fn report(check: &Check<'_>, wrong: Vec<Derived>) -> Result<(), StoreError> {
+    let Check { audited, options: Options { repair, .. }, since, counts, .. } = check;
     if wrong.is_empty() {
         return Ok(());
     }
     let touched = union(&wrong);
-    let young = persist(|| async { audited.tables.changed_since(&touched, since).await }).await?;
+    let young = persist(|| async { audited.tables.changed_since(&touched, *since).await }).await?;
     let is_young = |row: &Derived| {
         row.touched.all_steps().into_iter().any(|step| young.steps.contains(step))
             || row.touched.runs.iter().any(|run| young.runs.contains(run))
     };
     let (young, wrong): (Vec<_>, Vec<_>) = wrong.into_iter().partition(is_young);
     counts.young.fetch_add(young.len() as u64, Relaxed);
-    if repair && !wrong.is_empty() {
+    if *repair && !wrong.is_empty() {
         let touched = union(&wrong);
         let all = persist(|| async { audited.tables.forget(&touched).await }).await?;
         recompute(audited, all).await?;
     }
-    for finding in wrong.iter().filter_map(|row| finding(row, repair)) {
-        counts.found(&finding);
-        sink.found(&finding);
-    }
+    wrong.iter().filter_map(|row| finding(row, *repair)).for_each(|finding| check.found(&finding));
     Ok(())
 }
 

@@ -5,7 +5,6 @@ use super::pairs::Pair;
 use super::persist::persist;
 use super::{Audited, report::Counts};
 use crate::dead_letter;
-use crate::digest::Sha256;
 use crate::event::{Code, Kind, Rejection, parse_event};
 use crate::key;
 use crate::object::Record;
@@ -78,10 +77,9 @@ pub(super) async fn examine(
             rows.push(Seen { row, lost });
         }
         let refused = event(&content).is_some_and(|record| {
-            let letter = refused.get(&key::dead_letter(record.event.sha256)).cloned().flatten();
-            letter
-                .and_then(|letter| dead_letter::parse(&letter))
-                .is_some_and(|letter| letter.code() == Code::StoreRefused)
+            let key = key::dead_letter(record.event.sha256);
+            let letter = refused.get(&key).and_then(|body| dead_letter::parse(&key, body.as_ref()?));
+            letter.is_some_and(|letter| letter.code() == Code::StoreRefused)
         });
         let elsewhere = id.and_then(|id| elsewhere.get(&id).cloned());
         let case = Case { kind, object: content, rows, elsewhere, refused };
@@ -142,16 +140,8 @@ async fn loser(audited: &Audited, row: &FactRow, deep: bool) -> Result<Option<Lo
     if !deep {
         return Ok(Some(Loser::Unread));
     }
-    let body = bodies(read(audited, &[listed.key]).await?).next().flatten();
-    let letter = body.and_then(|body| dead_letter::parse(&body));
+    let body = bodies(read(audited, std::slice::from_ref(&listed.key)).await?).next().flatten();
+    let letter = body.and_then(|body| dead_letter::parse(&listed.key, &body));
     let record = letter.and_then(|letter| parse_event(Kind::Decision, &letter.body).ok()).map(Record::new);
     Ok(record.filter(|record| FactId::of(&record.event.fact) == row.id).map(|record| Loser::Event(Arc::new(record))))
-}
-
-/// The digest in a name of a dead letter's object.
-pub(super) fn digest_of(key: &str) -> Option<Sha256> {
-    let name = key.rsplit('/').next()?.strip_suffix(".json")?;
-    let mut bytes = [0; 32];
-    hex::decode_to_slice(name, &mut bytes).ok()?;
-    Some(Sha256(bytes)).filter(|sha256| key::dead_letter(*sha256) == key)
 }

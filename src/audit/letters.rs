@@ -1,23 +1,21 @@
 //! Dead letters: objects against rows.
 
 use super::Audited;
-use super::examine::{digest_of, read};
+use super::examine::read;
 use super::judge::Mend;
 use super::pairs::{Pair, Pairs};
 use super::persist::persist;
 use super::repair::Work;
-use super::report::{Counts, Finding, Problem, Sink};
+use super::report::{Finding, Problem};
 use super::scope::Scope;
-use super::verify::Options;
+use super::verify::Check;
 use super::walk::in_folders;
-use crate::dead_letter;
-use crate::digest::Sha256;
+use crate::dead_letter::{self, DeadLetter};
 use crate::event::{Code, Kind, parse_event};
+use crate::key;
 use crate::object::Record;
 use crate::store::StoreError;
 use crate::store::audit::{Among, DeadLetterRow, FactId, FactRow, Listed, Rows};
-use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -33,68 +31,66 @@ pub(super) async fn listed(audited: &Audited) -> Result<Rows<Listed>, StoreError
 }
 
 /// Checks all of them: they have no day and no kind that could be relied on.
-pub(super) async fn check(
-    audited: &Audited,
-    options: &Options,
-    since: DateTime<Utc>,
-    counts: &Counts,
-    sink: &dyn Sink,
-) -> Result<(), StoreError> {
+pub(super) async fn check(check: &Check<'_>) -> Result<(), StoreError> {
+    let Check { audited, options, since, counts, .. } = check;
     let mut pairs = Pairs::new(listed(audited).await?, audited.tables.letters(None));
     let mut group = Vec::new();
-    let say = |problem, id: &str, detail: String, repaired| {
-        let finding = Finding { problem, table: Some("dead_letters"), id: id.to_owned(), detail, repaired };
-        counts.found(&finding);
-        sink.found(&finding);
-    };
     while let Some(pair) = pairs.next().await? {
         counts.objects.fetch_add(u64::from(pair.object.is_some()), Relaxed);
-        if pair.object.as_ref().is_some_and(|object| object.modified > since) {
+        if pair.object.as_ref().is_some_and(|object| object.modified > *since) {
             counts.young.fetch_add(1, Relaxed);
             continue;
         }
         if pair.object.is_none() {
             for row in pair.rows {
-                // Its own object may stand where it should, and the row only name another place.
-                let repaired = options.repair;
-                if repaired {
-                    persist(|| async { audited.tables.remove_letters(std::slice::from_ref(&row.sha256)).await })
-                        .await?;
-                }
-                say(Problem::OrphanLetter, &pair.key, "the row has no object".into(), repaired);
+                orphan(check, &row).await?;
             }
         } else if pair.rows.is_empty() || options.deep {
             group.push(pair);
         }
         if group.len() == AT_ONCE {
-            some(audited, options, std::mem::take(&mut group), counts, sink, &say).await?;
+            some(check, std::mem::take(&mut group)).await?;
         }
     }
-    some(audited, options, group, counts, sink, &say).await
+    some(check, group).await
 }
 
-async fn some(
-    audited: &Audited,
-    options: &Options,
-    group: Vec<Pair<DeadLetterRow>>,
-    counts: &Counts,
-    sink: &dyn Sink,
-    say: &(dyn Fn(Problem, &str, String, bool) + Sync),
-) -> Result<(), StoreError> {
+fn say(check: &Check<'_>, problem: Problem, id: &str, detail: String, repaired: bool) {
+    check.found(&Finding { problem, table: Some("dead_letters"), id: id.to_owned(), detail, repaired });
+}
+
+/// A row whose key has no object.
+async fn orphan(check: &Check<'_>, row: &DeadLetterRow) -> Result<(), StoreError> {
+    let Check { audited, options, .. } = check;
+    if options.repair {
+        // The object may stand where it should, and the row only name another place: then it is written anew from there.
+        let own = format!("{}{}.json", key::dead_letter_folder(&row.sha256), row.sha256);
+        if persist(|| async { audited.objects.list(&own, "").await }).await?.is_empty() {
+            persist(|| async { audited.tables.remove_letters(std::slice::from_ref(&row.sha256)).await }).await?;
+        }
+    }
+    say(check, Problem::OrphanLetter, &row.s3_key, "the row has no object".into(), options.repair);
+    Ok(())
+}
+
+async fn some(check: &Check<'_>, group: Vec<Pair<DeadLetterRow>>) -> Result<(), StoreError> {
+    let Check { audited, options, counts, .. } = check;
     let keys: Vec<String> = group.iter().map(|pair| pair.key.clone()).collect();
     let mut rows = Vec::new();
     for (pair, body) in group.iter().zip(read(audited, &keys).await?) {
         counts.bodies.fetch_add(1, Relaxed);
         let body = body.ok().flatten().unwrap_or_default();
-        let (Some(sha256), Some(found)) = (digest_of(&pair.key), dead_letter::parse(&body)) else {
-            say(Problem::DamagedLetter, &pair.key, "the object is no dead letter".into(), false);
+        let Some(letter) = dead_letter::parse(&pair.key, &body) else {
+            say(
+                check,
+                Problem::DamagedLetter,
+                &pair.key,
+                "the object is no dead letter, or not the one of its key".into(),
+                false,
+            );
             continue;
         };
-        if found.full_bytes == found.body.len() as u64 && Sha256::of(&found.body) != sha256 {
-            say(Problem::DamagedLetter, &pair.key, "its body is not the one that its key names".into(), false);
-            continue;
-        }
-        let letter = found.letter(sha256);
+        let sha256 = letter.sha256;
         let row = pair.rows.first();
         let differs = row.is_some_and(|row| row.bytes != letter.full_bytes || row.sha256 != sha256.to_string());
         if options.repair && (row.is_none() || differs) {
@@ -106,17 +102,17 @@ async fn some(
         match row {
             None => {
                 let detail = format!("{} is not in dead_letters", letter.rejection.code);
-                say(Problem::MissingLetter, &pair.key, detail, options.repair);
+                say(check, Problem::MissingLetter, &pair.key, detail, options.repair);
             }
             Some(row) if differs => {
                 let detail = format!("bytes is {}, not {}", row.bytes, letter.full_bytes);
-                say(Problem::DamagedLetter, &pair.key, detail, options.repair);
+                say(check, Problem::DamagedLetter, &pair.key, detail, options.repair);
             }
             Some(_) => {}
         }
-        rows.extend(loser(&letter.body, letter.code(), letter.kind).filter(|row| in_scope(&options.scope, row)));
+        rows.extend(loser(&letter).filter(|row| in_scope(&options.scope, row)));
     }
-    if options.deep { losers(audited, options, rows, counts, sink).await } else { Ok(()) }
+    if options.deep { losers(check, rows).await } else { Ok(()) }
 }
 
 fn in_scope(scope: &Scope, record: &Arc<Record>) -> bool {
@@ -125,20 +121,15 @@ fn in_scope(scope: &Scope, record: &Arc<Record>) -> bool {
 
 /// The decision that lost a conflict and became this letter. Its row stands in the tables all the same, unless it is
 /// that of the winner.
-pub(super) fn loser(body: &Bytes, code: Code, kind: Option<Kind>) -> Option<Arc<Record>> {
-    let is_loser = code == Code::Conflict && kind == Some(Kind::Decision);
-    let event = parse_event(Kind::Decision, body).ok().filter(|_| is_loser)?;
+pub(super) fn loser(letter: &DeadLetter) -> Option<Arc<Record>> {
+    let is_loser = letter.code() == Code::Conflict && letter.kind == Some(Kind::Decision);
+    let event = parse_event(Kind::Decision, &letter.body).ok().filter(|_| is_loser)?;
     Some(Arc::new(Record::new(event)))
 }
 
 /// Each of these, or one with the greater digest, must be a row.
-async fn losers(
-    audited: &Audited,
-    options: &Options,
-    records: Vec<Arc<Record>>,
-    counts: &Counts,
-    sink: &dyn Sink,
-) -> Result<(), StoreError> {
+async fn losers(check: &Check<'_>, records: Vec<Arc<Record>>) -> Result<(), StoreError> {
+    let Check { audited, options, .. } = check;
     if records.is_empty() {
         return Ok(());
     }
@@ -152,16 +143,9 @@ async fn losers(
             continue;
         }
         let detail = format!("{} lost a conflict and is not in decision_events", expected.id);
-        let finding = Finding {
-            problem: Problem::MissingRow,
-            table: None,
-            id: record.key.clone(),
-            detail,
-            repaired: options.repair,
-        };
+        let (id, repaired) = (record.key.clone(), options.repair);
         work.add(&record.key, Kind::Decision, None, Mend::Insert(record.clone()));
-        counts.found(&finding);
-        sink.found(&finding);
+        check.found(&Finding { problem: Problem::MissingRow, table: None, id, detail, repaired });
     }
     if options.repair { work.done(audited).await } else { Ok(()) }
 }

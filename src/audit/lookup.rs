@@ -1,6 +1,6 @@
 //! Where is my event: everything that has an id, and whether it agrees.
 
-use super::examine::{digest_of, read};
+use super::examine::read;
 use super::judge::{Case, Content, Seen, judge};
 use super::letters;
 use super::pairs::Pair;
@@ -220,13 +220,12 @@ async fn letters(audited: &Audited, id: &str, found: &mut Found) -> Result<(), S
             return Ok(());
         }
         for (key, body) in keys.iter().zip(read(audited, &keys).await?) {
-            let letter = body.ok().flatten().and_then(|body| dead_letter::parse(&body));
-            let (Some(letter), Some(sha256)) = (letter, digest_of(key)) else { continue };
+            let Some(letter) = body.ok().flatten().and_then(|body| dead_letter::parse(key, &body)) else { continue };
             let holds = contains(&letter.body, id.as_bytes())
-                || sha256.to_string() == id
-                || found.objects.iter().any(|object| letter.reason.contains(&object.listed.key));
+                || letter.sha256.to_string() == id
+                || found.objects.iter().any(|object| letter.rejection.reason.contains(&object.listed.key));
             if holds {
-                found.letters.push(letter.letter(sha256));
+                found.letters.push(letter);
             }
         }
         searched += keys.len();

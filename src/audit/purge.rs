@@ -6,16 +6,16 @@
 
 use super::Audited;
 use super::derived;
-use super::examine::{digest_of, read};
+use super::examine::read;
 use super::letters::{listed, loser};
 use super::lookup::contains;
 use super::persist::persist;
 use super::repair::recompute;
 use super::report::{Counts, Finding, Sink};
 use super::scope::{Scope, day_of};
-use super::verify::{self, one_run};
+use super::verify::{Check, Options, one_run};
 use super::walk::{days, folder_of, in_folders};
-use crate::dead_letter;
+use crate::dead_letter::{self, DeadLetter};
 use crate::event::Kind;
 use crate::store::StoreError;
 use crate::store::audit::{Among, DeadLetterRow, FactRow, Listed};
@@ -85,7 +85,7 @@ impl Purge<'_> {
             let ids = std::iter::once(run_id).chain(steps.iter().map(String::as_str));
             ids.into_iter().any(|id| contains(body, id.as_bytes()))
         };
-        self.letters(|_, letter| belongs(&letter.body)).await
+        self.letters(|letter| belongs(&letter.body)).await
     }
 
     /// Takes rows away, and the objects that they name.
@@ -125,39 +125,37 @@ impl Purge<'_> {
                 self.objects(listed).await?;
             }
         }
-        self.letters(|row_is_old, letter| {
+        self.letters(|letter| {
             // The row of a conflict's loser goes by its own day, and its letter with it.
-            match loser(&letter.body, letter.code(), letter.kind) {
+            match loser(letter) {
                 Some(record) => day_of(&record.key).is_some_and(|own| own < day),
-                None => row_is_old(day),
+                None => letter.first_seen.date_naive() < day,
             }
         })
         .await?;
         let rows = persist(|| async { self.audited.tables.remove_before(day, self.erase).await }).await?;
         self.purged.rows.fetch_add(rows, Relaxed);
         if self.erase {
-            let options =
-                verify::Options { scope: Scope::default(), deep: false, repair: true, min_age: Duration::ZERO };
-            derived::check(self.audited, &options, Utc::now(), &Counts::default(), &Silent).await?;
+            let options = Options { scope: Scope::default(), deep: false, repair: true, min_age: Duration::ZERO };
+            let (since, counts) = (Utc::now(), Counts::default());
+            let check = Check { audited: self.audited, options: &options, since, counts: &counts, sink: &Silent };
+            derived::check(&check).await?;
         }
         Ok(())
     }
 
-    /// Takes away the dead letters that `belongs` takes, which is told whether one was first seen before a day.
-    async fn letters(
-        &self,
-        belongs: impl Fn(&dyn Fn(NaiveDate) -> bool, &dead_letter::Found) -> bool,
-    ) -> Result<(), StoreError> {
+    /// Takes away the dead letters that `belongs` takes.
+    async fn letters(&self, belongs: impl Fn(&DeadLetter) -> bool) -> Result<(), StoreError> {
         let mut listing = listed(self.audited).await?.try_chunks(LETTERS_AT_ONCE);
         while let Some(listed) = listing.try_next().await.map_err(|error| error.1)? {
             let keys: Vec<String> = listed.iter().map(|object| object.key.clone()).collect();
             let mut rows = Vec::new();
             for (key, body) in keys.iter().zip(read(self.audited, &keys).await?) {
-                let letter = body.ok().flatten().and_then(|body| dead_letter::parse(&body));
-                let Some((letter, sha256)) = letter.zip(digest_of(key)) else { continue };
-                let first_seen = letter.first_seen.date_naive();
-                if belongs(&|day| first_seen < day, &letter) {
-                    rows.push(row(key, &letter.letter(sha256)));
+                let Some(letter) = body.ok().flatten().and_then(|body| dead_letter::parse(key, &body)) else {
+                    continue;
+                };
+                if belongs(&letter) {
+                    rows.push(row(&letter));
                 }
             }
             self.purged.letters.fetch_add(rows.len() as u64, Relaxed);
@@ -169,14 +167,14 @@ impl Purge<'_> {
     }
 }
 
-fn row(key: &str, letter: &dead_letter::DeadLetter) -> DeadLetterRow {
+fn row(letter: &DeadLetter) -> DeadLetterRow {
     DeadLetterRow {
         sha256: letter.sha256.to_string(),
         code: letter.code().as_str().to_owned(),
         reason: letter.rejection.reason.clone(),
         source: letter.source.clone(),
         kind: letter.kind.map_or("", Kind::as_str).to_owned(),
-        s3_key: key.to_owned(),
+        s3_key: letter.key(),
         bytes: letter.full_bytes,
         first_seen: letter.first_seen(),
         redriven_at: None,

@@ -1,7 +1,7 @@
 //! The tables made anew from the objects alone: the same parser, the same inserts, the same recompute as a worker's.
 
 use super::Audited;
-use super::examine::{content, digest_of, read};
+use super::examine::{content, read};
 use super::judge::Content;
 use super::letters;
 use super::persist::persist;
@@ -181,14 +181,13 @@ impl Facts<'_> {
                     Content::Absent => {}
                 },
                 None => {
-                    let letter = body.ok().flatten().and_then(|body| dead_letter::parse(&body));
-                    let Some((letter, sha256)) = letter.zip(digest_of(key)) else {
+                    let Some(letter) = body.ok().flatten().and_then(|body| dead_letter::parse(key, &body)) else {
                         self.rebuilt.damaged.fetch_add(1, Relaxed);
                         continue;
                     };
                     // What lost a conflict counts all the same, in the row of its own run and step.
-                    waiting.extend(letters::loser(&letter.body, letter.code(), letter.kind));
-                    found.push(Arc::new(letter.letter(sha256)));
+                    waiting.extend(letters::loser(&letter));
+                    found.push(Arc::new(letter));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Which dead letters: by SHA-256, code, time, source, text.
 
 use super::Audited;
-use super::examine::{digest_of, read};
+use super::examine::read;
 use super::letters::loser;
 use super::persist::persist;
 use super::repair::recompute;
@@ -95,21 +95,15 @@ impl Selection<'_> {
 pub async fn bodies(audited: &Audited, rows: &[DeadLetterRow]) -> Result<Vec<Option<DeadLetter>>, StoreError> {
     let keys: Vec<String> = rows.iter().map(|row| row.s3_key.clone()).collect();
     let found = keys.iter().zip(read(audited, &keys).await?);
-    let letter = |(key, body): (&String, Result<Option<bytes::Bytes>, StoreError>)| {
-        Some(dead_letter::parse(&body.ok()??)?.letter(digest_of(key)?))
-    };
+    let letter =
+        |(key, body): (&String, Result<Option<bytes::Bytes>, StoreError>)| dead_letter::parse(key, &body.ok()??);
     Ok(found.map(letter).collect())
 }
 
 /// Deletes these dead letters. A decision that lost a conflict goes with its row, where it has one of its own.
 pub async fn discard(audited: &Audited, rows: &[DeadLetterRow]) -> Result<(), StoreError> {
     let letters = bodies(audited, rows).await?;
-    let losers: Vec<FactRow> = letters
-        .iter()
-        .flatten()
-        .filter_map(|letter| loser(&letter.body, letter.code(), letter.kind))
-        .map(|record| FactRow::of(&record))
-        .collect();
+    let losers: Vec<FactRow> = letters.iter().flatten().filter_map(loser).map(|record| FactRow::of(&record)).collect();
     if !losers.is_empty() {
         let ids: Vec<FactId> = losers.iter().map(|row| row.id.clone()).collect();
         let facts = || async { audited.tables.facts(Kind::Decision, Among::Ids(ids.clone())).try_collect().await };

@@ -59,9 +59,9 @@ pub async fn verify(audited: &Audited, options: &Options, counts: &Counts, sink:
         units.try_for_each_concurrent(MONTHS_AT_ONCE, month).await?;
     }
     if options.scope.run.is_none() {
-        letters::check(audited, options, since, counts, sink).await?;
+        letters::check(&check).await?;
     }
-    derived::check(audited, options, since, counts, sink).await
+    derived::check(&check).await
 }
 
 /// What is known of a run, to look at it alone. `None` where no row knows it.
@@ -86,15 +86,23 @@ pub async fn one_run(audited: &Audited, run_id: &str) -> Result<Option<Scope>, S
     Ok((!days.is_empty()).then_some(scope))
 }
 
-struct Check<'a> {
-    audited: &'a Audited,
-    options: &'a Options,
-    since: DateTime<Utc>,
-    counts: &'a Counts,
-    sink: &'a dyn Sink,
+/// What every part of a verification works with.
+pub(super) struct Check<'a> {
+    pub(super) audited: &'a Audited,
+    pub(super) options: &'a Options,
+    /// What is younger than this is left out.
+    pub(super) since: DateTime<Utc>,
+    pub(super) counts: &'a Counts,
+    pub(super) sink: &'a dyn Sink,
 }
 
 impl Check<'_> {
+    /// One more finding.
+    pub(super) fn found(&self, finding: &Finding) {
+        self.counts.found(finding);
+        self.sink.found(finding);
+    }
+
     /// Walks the objects and rows of a month side by side.
     async fn month(&self, kind: Kind, month: u32, days: Vec<NaiveDate>) -> Result<(), StoreError> {
         let folders = days.into_iter().map(|day| folder_of(kind, day)).collect();
@@ -158,10 +166,7 @@ impl Check<'_> {
             }
         }
         work.done(self.audited).await?;
-        for finding in findings {
-            self.counts.found(&finding);
-            self.sink.found(&finding);
-        }
+        findings.iter().for_each(|finding| self.found(finding));
         Ok(())
     }
 

@@ -304,7 +304,7 @@ fn in_full(row: &DeadLetterRow, letter: &DeadLetter) -> String {
     line("deliveries", &letter.deliveries.to_string());
     line("object", &row.s3_key);
     let kept = letter.body.len() as u64;
-    let bytes = match kept == letter.full_bytes {
+    let bytes = match letter.is_whole() {
         true => grouped(kept),
         false => format!("{}, of which {} were kept", grouped(letter.full_bytes), grouped(kept)),
     };

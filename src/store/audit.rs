@@ -209,6 +209,38 @@ pub enum Keys {
     These(Vec<String>),
 }
 
+/// The columns of `steps` beside its key, without the time of the recompute.
+pub const STEP_COLUMNS: &[&str] = &[
+    "run_id",
+    "pipeline_id",
+    "step_type",
+    "step_name",
+    "input_count",
+    "output_count",
+    "elimination_ratio",
+    "kept_count",
+    "eliminated_count",
+    "scored_count",
+    "started_at",
+    "completed_at",
+    "version",
+];
+
+/// The same of `runs`.
+pub const RUN_COLUMNS: &[&str] = &[
+    "pipeline_id",
+    "status",
+    "started_at",
+    "completed_at",
+    "error",
+    "total_steps",
+    "total_input_count",
+    "total_output_count",
+    "overall_elimination_ratio",
+    "metadata",
+    "version",
+];
+
 /// A page of derived rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DerivedPage {

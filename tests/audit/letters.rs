@@ -116,15 +116,7 @@ fn whole_life(place: &Place) {
     assert_eq!(clean.code, 0, "{clean:?}");
 }
 
-#[test]
-fn on_files() {
-    whole_life(&Place::files());
-}
-
-#[test]
-fn on_minio_and_clickhouse() {
-    whole_life(&Place::servers("minio"));
-}
+on_every_pair!(whole_life);
 
 /// Of a body that was too large only the beginning was kept: it cannot be sent.
 #[test]

@@ -68,15 +68,7 @@ fn sentences(place: &Place) {
     assert_eq!(json["derived"][0]["stored"]["total_steps"], "5");
 }
 
-#[test]
-fn on_files() {
-    sentences(&Place::files());
-}
-
-#[test]
-fn on_minio_and_clickhouse() {
-    sentences(&Place::servers("minio"));
-}
+on_every_pair!(sentences);
 
 /// A tool opens what is there and makes nothing.
 #[test]

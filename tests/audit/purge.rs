@@ -67,15 +67,7 @@ fn erased(place: &Place) {
     }
 }
 
-#[test]
-fn on_files() {
-    erased(&Place::files());
-}
-
-#[test]
-fn on_minio_and_clickhouse() {
-    erased(&Place::servers("minio"));
-}
+on_every_pair!(erased);
 
 /// The recipes of the documentation, as they stand there, on tables whose rows are all long past their age: what is still
 /// shown counts everything, and what is young stays.

@@ -4,7 +4,7 @@ use super::connection::Connection;
 use super::fault::Fault;
 use super::recompute::{KEYS_AT_ONCE, MONTHS_AT_ONCE, found};
 use super::sql::{self, Deduplicate};
-use crate::store::audit::{Derived, DerivedPage, Keys, Layer, Values};
+use crate::store::audit::{Derived, DerivedPage, Keys, Layer, RUN_COLUMNS, STEP_COLUMNS, Values};
 use crate::store::{DecisionGroup, Touched};
 use clickhouse::Row;
 use clickhouse::query::Query;
@@ -31,42 +31,8 @@ const LINKS: Table = Table {
     key: &["run_id", "step_id"],
     columns: &["steps", "input_count", "output_count", "version"],
 };
-const STEPS: Table = Table {
-    name: "steps",
-    key: &["step_id"],
-    columns: &[
-        "run_id",
-        "pipeline_id",
-        "step_type",
-        "step_name",
-        "input_count",
-        "output_count",
-        "elimination_ratio",
-        "kept_count",
-        "eliminated_count",
-        "scored_count",
-        "started_at",
-        "completed_at",
-        "version",
-    ],
-};
-const RUNS: Table = Table {
-    name: "runs",
-    key: &["run_id"],
-    columns: &[
-        "pipeline_id",
-        "status",
-        "started_at",
-        "completed_at",
-        "error",
-        "total_steps",
-        "total_input_count",
-        "total_output_count",
-        "overall_elimination_ratio",
-        "metadata",
-        "version",
-    ],
-};
+const STEPS: Table = Table { name: "steps", key: &["step_id"], columns: STEP_COLUMNS };
+const RUNS: Table = Table { name: "runs", key: &["run_id"], columns: RUN_COLUMNS };
 
 /// A row of any of them, as text.
 #[derive(Row, Deserialize)]

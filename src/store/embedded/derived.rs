@@ -3,42 +3,13 @@
 use super::{decisions, reports, totals};
 use crate::numbers::{self, RunRow, StepRow, StepTotals};
 use crate::store::Touched;
-use crate::store::audit::{Derived, DerivedPage, Keys, Layer, Values};
+use crate::store::audit::{Derived, DerivedPage, Keys, Layer, RUN_COLUMNS, STEP_COLUMNS, Values};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Result};
 
 const PAGE: usize = 1000;
 
 const TOTALS: &[&str] = &["kept", "eliminated", "scored", "max_input", "max_output", "least_run_id", "version"];
-const STEPS: &[&str] = &[
-    "run_id",
-    "pipeline_id",
-    "step_type",
-    "step_name",
-    "input_count",
-    "output_count",
-    "elimination_ratio",
-    "kept_count",
-    "eliminated_count",
-    "scored_count",
-    "started_at",
-    "completed_at",
-    "version",
-];
-const RUNS: &[&str] = &[
-    "pipeline_id",
-    "status",
-    "started_at",
-    "completed_at",
-    "error",
-    "total_steps",
-    "total_input_count",
-    "total_output_count",
-    "overall_elimination_ratio",
-    "metadata",
-    "version",
-];
-
 /// One page of a layer.
 pub(super) fn page(connection: &Connection, layer: Layer, keys: &Keys) -> Result<DerivedPage> {
     let (table, ids) = match layer {
@@ -85,7 +56,7 @@ fn derived(connection: &Connection, layer: Layer, table: &'static str, id: Strin
             touched.steps.insert(id.clone());
             let facts = reports::step(connection, &id)?;
             let row = numbers::step_row(&facts, &reports::linked_runs(connection, &id)?);
-            (STEPS, "step_id", row.as_ref().map(of_step))
+            (STEP_COLUMNS, "step_id", row.as_ref().map(of_step))
         }
         Layer::Runs => {
             touched.runs.insert(id.clone());
@@ -95,7 +66,7 @@ fn derived(connection: &Connection, layer: Layer, table: &'static str, id: Strin
                 }
                 None => None,
             };
-            (RUNS, "run_id", row.as_ref().map(of_run))
+            (RUN_COLUMNS, "run_id", row.as_ref().map(of_run))
         }
     };
     let sql = format!("SELECT {} FROM {table} WHERE {id_column} = ?", columns.join(", "));
