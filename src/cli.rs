@@ -1,8 +1,9 @@
 //! The command line.
 
 use crate::commands::{
-    self, config::ConfigArgs, demo::DemoArgs, generate::GenerateArgs, migrate::MigrateArgs, publish::PublishArgs,
-    run::RunArgs,
+    self, config::ConfigArgs, dead_letters::DeadLettersArgs, demo::DemoArgs, generate::GenerateArgs,
+    lookup::LookupArgs, migrate::MigrateArgs, publish::PublishArgs, purge::PurgeArgs, rebuild::RebuildArgs,
+    run::RunArgs, verify::VerifyArgs,
 };
 use crate::config::{self, Config, Flag, Loaded, LogFormat, Sources};
 use crate::exit::{Exit, Failure};
@@ -40,6 +41,16 @@ enum Command {
     Demo(DemoArgs),
     /// Create the tables or bring them up to date
     Migrate(MigrateArgs),
+    /// Where is my event: its objects, rows and dead letters, and whether they agree
+    Lookup(LookupArgs),
+    /// Check the tables against the objects, and mend them
+    Verify(VerifyArgs),
+    /// Make the tables anew from the objects alone
+    Rebuild(RebuildArgs),
+    /// Erase a run, or everything before a day
+    Purge(PurgeArgs),
+    /// Look at what was no event, and send it again
+    DeadLetters(DeadLettersArgs),
     /// Write realistic events as NDJSON
     Generate(GenerateArgs),
     /// Put NDJSON on the configured broker
@@ -75,31 +86,51 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Config(args) => commands::config::main(&args, &load(cli.config, flags)?),
         Command::Run(args) => {
             flags.extend(args.flags());
-            let loaded = load(cli.config, flags)?;
-            start_logs(&loaded)?;
-            block_on(commands::run::main(&args, &loaded.config))
+            block_on(commands::run::main(&args, &logged(Vec::new(), cli.config, flags)?))
         }
-        Command::Migrate(args) => {
-            let loaded = load(cli.config, flags)?;
-            start_logs(&loaded)?;
-            block_on(commands::migrate::main(&args, &loaded.config))
+        Command::Migrate(args) => block_on(commands::migrate::main(&args, &logged(Vec::new(), cli.config, flags)?)),
+        Command::Lookup(args) => {
+            flags.extend(args.place.flags());
+            block_on(commands::lookup::main(&args, &logged(quiet(), cli.config, flags)?))
         }
-        Command::Publish(args) => {
-            let loaded = load(cli.config, flags)?;
-            start_logs(&loaded)?;
-            block_on(commands::publish::main(&args, &loaded.config))
+        Command::Verify(args) => {
+            flags.extend(args.place.flags());
+            block_on(commands::verify::main(&args, &logged(quiet(), cli.config, flags)?))
         }
+        Command::Purge(args) => {
+            flags.extend(args.place.flags());
+            block_on(commands::purge::main(&args, &logged(quiet(), cli.config, flags)?))
+        }
+        Command::Rebuild(args) => {
+            flags.extend(args.place.flags());
+            block_on(commands::rebuild::main(&args, &logged(quiet(), cli.config, flags)?))
+        }
+        Command::DeadLetters(args) => {
+            flags.extend(args.place.flags());
+            block_on(commands::dead_letters::main(&args, &logged(quiet(), cli.config, flags)?))
+        }
+        Command::Publish(args) => block_on(commands::publish::main(&args, &logged(Vec::new(), cli.config, flags)?)),
         Command::Demo(args) => {
             flags.extend(args.flags());
-            let loaded = load_over(DemoArgs::presets(), cli.config, flags)?;
-            start_logs(&loaded)?;
-            block_on(commands::demo::main(&args, &loaded.config))
+            block_on(commands::demo::main(&args, &logged(quiet(), cli.config, flags)?))
         }
     }
 }
 
+/// What a tool prints is what there is to see, unless logs were asked for.
+fn quiet() -> Vec<Flag> {
+    vec![Flag { path: "log.level", flag: "default", value: "warn".into() }]
+}
+
 fn load(file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Loaded, Failure> {
     load_over(Vec::new(), file, flags)
+}
+
+/// The configuration, with logs as it says.
+fn logged(presets: Vec<Flag>, file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Config, Failure> {
+    let loaded = load_over(presets, file, flags)?;
+    start_logs(&loaded)?;
+    Ok(loaded.config)
 }
 
 fn load_over(presets: Vec<Flag>, file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Loaded, Failure> {

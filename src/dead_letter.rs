@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A dead letter: the untouched bytes and why they are here. The same body again is the same dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,43 @@ pub struct DeadLetter {
     pub full_bytes: u64,
     /// SHA-256 of all of it: its identity.
     pub sha256: Sha256,
+}
+
+/// Reads the object under this key back; `None` for what is no dead letter, or not the one that the key names.
+pub fn parse(key: &str, object: &[u8]) -> Option<DeadLetter> {
+    let sha256 = key::dead_letter_digest(key)?;
+    let read: Read = serde_json::from_slice(object).ok()?;
+    let body = match (read.body, read.body_base64) {
+        (Some(text), None) => Bytes::from(text),
+        (None, Some(base64)) => Bytes::from(STANDARD.decode(base64).ok()?),
+        _ => return None,
+    };
+    let code = Code::ALL.into_iter().find(|code| code.as_str() == read.code)?;
+    let letter = DeadLetter {
+        rejection: Rejection::new(code, read.reason),
+        source: read.source,
+        kind: read.kind.as_deref().and_then(Kind::from_word),
+        first_seen: DateTime::parse_from_rfc3339(&read.first_seen).ok()?.to_utc(),
+        deliveries: read.deliveries,
+        full_bytes: read.full_bytes.unwrap_or(body.len() as u64),
+        body,
+        sha256,
+    };
+    (!letter.is_whole() || Sha256::of(&letter.body) == sha256).then_some(letter)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Read {
+    code: String,
+    reason: String,
+    source: String,
+    kind: Option<String>,
+    first_seen: String,
+    deliveries: u32,
+    full_bytes: Option<u64>,
+    body: Option<String>,
+    body_base64: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -60,6 +97,11 @@ impl DeadLetter {
         self.rejection.code
     }
 
+    /// Whether all of its body was kept.
+    pub fn is_whole(&self) -> bool {
+        self.full_bytes == self.body.len() as u64
+    }
+
     /// The key of its object.
     pub fn key(&self) -> String {
         key::dead_letter(self.sha256)
@@ -81,12 +123,38 @@ impl DeadLetter {
             kind: self.kind.map(Kind::as_str),
             first_seen: self.first_seen(),
             deliveries: self.deliveries,
-            full_bytes: (self.full_bytes != self.body.len() as u64).then_some(self.full_bytes),
+            full_bytes: (!self.is_whole()).then_some(self.full_bytes),
             body: text,
             body_base64: text.is_none().then(|| STANDARD.encode(&self.body)),
         };
         // Strings, numbers and options cannot fail to serialize.
         let body = Bytes::from(serde_json::to_vec(&content).unwrap_or_default());
         Object { key: self.key(), sha256: Sha256::of(&body), body, metadata: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(body: Vec<u8>, cut in 0..3_u64, kind in 0..4_usize) {
+            let body = Bytes::from(body);
+            let letter = DeadLetter {
+                rejection: Rejection::new(Code::BadField, "a \"reason\" \u{0}"),
+                source: "queue:7".into(),
+                kind: Kind::ALL.get(kind).copied(),
+                first_seen: DateTime::from_timestamp_millis(1_769_860_800_123).unwrap(),
+                deliveries: 3,
+                full_bytes: body.len() as u64 + cut,
+                sha256: Sha256::of(&body),
+                body,
+            };
+            let object = letter.object();
+            prop_assert_eq!(parse(&object.key, &object.body), Some(letter));
+            prop_assert_eq!(parse(&key::dead_letter(Sha256([0; 32])), &object.body).is_none(), cut == 0);
+        }
     }
 }

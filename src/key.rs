@@ -12,13 +12,31 @@ const MAX_SEGMENT: usize = 200;
 
 /// The key of an event's raw object: `{kind}s/{yyyy}/{mm}/{dd}/{id}.json`, the date that of the event, in UTC.
 pub fn event(kind: Kind, at: Timestamp, id: &str) -> String {
-    format!("{}/{}/{}.json", kind.plural(), at.day_path(), segment(id))
+    format!("{}/{}/{}", kind.plural(), at.day_path(), file_name(id))
 }
 
 /// The key of a dead letter with this body.
 pub fn dead_letter(body: Sha256) -> String {
     let name = body.to_string();
-    format!("dead-letters/{}/{name}.json", &name[..2])
+    format!("{}{name}.json", dead_letter_folder(&name))
+}
+
+/// Where the dead letters are whose digest begins like this.
+pub fn dead_letter_folder(digest: &str) -> String {
+    format!("dead-letters/{}/", digest.get(..2).unwrap_or_default())
+}
+
+/// The digest that names a dead letter, from its key; `None` for a key that is none of a dead letter's.
+pub fn dead_letter_digest(key: &str) -> Option<Sha256> {
+    let name = key.rsplit('/').next()?.strip_suffix(".json")?;
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(name, &mut bytes).ok()?;
+    Some(Sha256(bytes)).filter(|sha256| dead_letter(*sha256) == key)
+}
+
+/// The file name of an event's raw object.
+pub fn file_name(id: &str) -> String {
+    format!("{}.json", segment(id))
 }
 
 /// An id as one path segment. Never empty, `.`, `..`, longer than 200 bytes, or the same for two ids: what is only dots

@@ -2,6 +2,7 @@
 //! deterministic key, keeps the metrics of runs, steps and decisions, and acks a message only when both are durable.
 
 pub mod app;
+pub mod audit;
 pub mod budget;
 mod ca_file;
 mod causes;

@@ -1,9 +1,11 @@
 //! The composition root: which stores, which queue, what runs beside the worker. It alone knows all parts.
 
 mod publish;
+mod redrive;
 pub mod stores;
 
 pub use publish::publish;
+pub use redrive::{Redriven, redrive, requeue};
 
 use crate::budget::Budget;
 use crate::causes;
@@ -19,7 +21,7 @@ use crate::probe;
 use crate::progress;
 #[cfg(feature = "kafka")]
 use crate::queue::kafka::KafkaQueue;
-use crate::queue::memory::MemoryQueue;
+use crate::queue::memory::{MemoryQueue, Refused};
 #[cfg(feature = "rabbitmq")]
 use crate::queue::rabbitmq::RabbitmqQueue;
 use crate::queue::{self, QueueBackend, QueueError};
@@ -260,10 +262,15 @@ async fn count_rows(tables: &dyn MetricsStore) -> Option<RowCounts> {
     counted.inspect_err(|error| tracing::warn!(error = error.chain(), "rows not counted")).ok()
 }
 
+fn feed_refused(refused: Refused) -> Failure {
+    Failure::failed(refused.to_string())
+}
+
 fn feed_failure(error: &FeedError) -> Failure {
     Failure::failed(error.to_string())
 }
 
-fn store_failure(error: StoreError) -> Failure {
+/// A store said no.
+pub(crate) fn store_failure(error: StoreError) -> Failure {
     Failure::failed(error.chain())
 }

@@ -1,6 +1,7 @@
 //! `demo`: the whole job on made-up pipelines, and what came out, for a person to look at.
 
-use super::run::{GIVE_UP_AFTER, flag, utf8_path};
+use super::place::{flag, utf8_path};
+use super::run::GIVE_UP_AFTER;
 use super::summary::{Summary, grouped};
 use crate::app::{self, Report};
 use crate::config::{Config, Flag};
@@ -9,7 +10,8 @@ use crate::feed::Input;
 use crate::generate::{self, Lines, Plan};
 use crate::numbers::{RunRow, StepRow};
 use crate::store::StoreError;
-use crate::store::embedded::{DeadLetterRow, Reader};
+use crate::store::audit::DeadLetterRow;
+use crate::store::embedded::Reader;
 use clap::Args;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -39,11 +41,6 @@ impl DemoArgs {
     /// The arguments that are settings. Whatever queue is configured, the demo brings its own.
     pub fn flags(&self) -> Vec<Flag> {
         vec![flag("embedded.data_dir", "--data", &self.data.display()), flag("queue.type", "demo", &"memory")]
-    }
-
-    /// The report is what there is to see, unless logs were asked for.
-    pub fn presets() -> Vec<Flag> {
-        vec![flag("log.level", "demo", &"warn")]
     }
 }
 

@@ -1,5 +1,6 @@
 //! `run`: the worker, on a queue or on an input.
 
+use super::place::{PlaceArgs, flag};
 use super::summary::Summary;
 use crate::app;
 use crate::config::{Config, Flag, QueueType};
@@ -17,13 +18,8 @@ Examples:
   xray-processor-worker run --embedded --data ./data --input events.ndjson
   xray-processor-worker generate | xray-processor-worker run --embedded --data ./data --input - --output json")]
 pub struct RunArgs {
-    /// Keep objects as files and tables in SQLite, in the directory named by --data or XRAY_DATA_DIR
-    #[arg(long)]
-    embedded: bool,
-
-    /// The directory of the embedded mode; implies --embedded
-    #[arg(long, value_name = "DIR", value_parser = utf8_path)]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    place: PlaceArgs,
 
     /// Work off this file (- for standard input), NDJSON or one body, and end when all of it is durable
     #[arg(long, value_name = "FILE")]
@@ -62,17 +58,14 @@ pub const GIVE_UP_AFTER: Duration = Duration::from_secs(300);
 impl RunArgs {
     /// The arguments that are settings.
     pub fn flags(&self) -> Vec<Flag> {
-        let data = self.data.iter().map(|dir| flag("embedded.data_dir", "--data", &dir.display()));
         let http = self.http_addr.iter().map(|addr| flag("http.addr", "--http-addr", addr));
-        data.chain(http).collect()
+        self.place.flags().into_iter().chain(http).collect()
     }
 }
 
 /// Runs until told to stop, or until the input is done.
 pub async fn main(args: &RunArgs, config: &Config) -> Result<Exit, Failure> {
-    if args.embedded && config.embedded.data_dir.is_none() {
-        return Err(Failure::usage("--embedded needs a directory: add --data DIR, or set XRAY_DATA_DIR"));
-    }
+    args.place.check(config)?;
     let Some(path) = &args.input else {
         app::serve(config).await?;
         return Ok(Exit::Done);
@@ -94,18 +87,8 @@ pub async fn main(args: &RunArgs, config: &Config) -> Result<Exit, Failure> {
     Ok(if args.strict && report.tally.dead_letters() > 0 { Exit::Found } else { Exit::Done })
 }
 
-/// A setting that was given as a flag.
-pub(super) fn flag(path: &'static str, flag: &'static str, value: &dyn std::fmt::Display) -> Flag {
-    Flag { path, flag, value: value.to_string() }
-}
-
-/// A path that can stand in the configuration: one that is not UTF-8 is refused rather than respelled.
-pub(super) fn utf8_path(text: &str) -> Result<PathBuf, std::convert::Infallible> {
-    Ok(text.into())
-}
-
 /// `90`, `90s`, `5m`, `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.char_indices().find(|(_, c)| !c.is_ascii_digit()) {
         Some((at, _)) => text.split_at(at),
         None => (text, "s"),

@@ -21,6 +21,18 @@ impl Version {
         Version::from_parts(0, 0, sha256) + Version::ONE
     }
 
+    /// The upper 160 bits, in hex, of the SHA-256 of the one decision that counts this; `None` for what no decision
+    /// counts.
+    pub fn decision_digest(self) -> Option<String> {
+        let mut bytes = self.to_be_bytes();
+        let mut borrow = true;
+        for byte in bytes.iter_mut().rev() {
+            (*byte, borrow) = byte.overflowing_sub(u8::from(borrow));
+        }
+        let (head, digest) = bytes.split_at(12);
+        (!borrow && head.iter().all(|byte| *byte == 0)).then(|| hex::encode(digest))
+    }
+
     /// `high << 204 | millis << 160 | upper 160 bits of the hash`. `millis` must fit in 44 bits; every
     /// [`Timestamp`](crate::event::Timestamp) does.
     pub(super) fn from_parts(high: u8, millis: u64, sha256: Sha256) -> Version {

@@ -3,9 +3,11 @@
 //! The traits are small on purpose. Which report wins, what is a conflict, in which order things become durable, what
 //! is retried: all of that is decided once, in [`pipeline`](crate::pipeline), for every pair of stores.
 
+pub mod audit;
 pub mod clickhouse;
 pub mod embedded;
 mod error;
+pub mod rebuild;
 pub mod s3;
 mod touched;
 

@@ -35,6 +35,13 @@ impl Touched {
         touched
     }
 
+    /// Adds what another has.
+    pub fn extend(&mut self, other: Touched) {
+        self.decisions.extend(other.decisions);
+        self.steps.extend(other.steps);
+        self.runs.extend(other.runs);
+    }
+
     /// The same in parts of at most so many keys each, to be recomputed one after the other.
     pub fn parts(mut self, at_most: usize) -> Vec<Touched> {
         let mut parts = Vec::new();
@@ -107,9 +114,7 @@ mod tests {
         assert_eq!(parts.iter().map(size).collect::<Vec<_>>(), [5, 5, 2]);
         let mut whole = Touched::default();
         for part in parts {
-            whole.decisions.extend(part.decisions);
-            whole.steps.extend(part.steps);
-            whole.runs.extend(part.runs);
+            whole.extend(part);
         }
         assert_eq!(whole, touched);
         assert_eq!(Touched::default().parts(5), []);

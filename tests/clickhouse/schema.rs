@@ -82,7 +82,7 @@ async fn tables_of_others_under_our_names() {
         outcome String, item_id String, score Nullable(Float64), timestamp DateTime64(3), s3_key String, updated_at DateTime)
         ENGINE = ReplacingMergeTree(updated_at) ORDER BY (run_id, step_id, timestamp)";
     for (sql, says) in [
-        (OF_BEFORE, "decision_events is not this program's: it has a column outcome of type String"),
+        (OF_BEFORE, "decision_events is that of the worker of before: it has a column outcome of type String"),
         (
             "CREATE TABLE {db}.runs (x UInt8) ENGINE = MergeTree ORDER BY x",
             "runs is not this program's: it has no column run_id",

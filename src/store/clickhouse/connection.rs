@@ -5,8 +5,9 @@ use super::tls;
 use crate::config;
 use clickhouse::query::Query;
 use clickhouse::{Client, Compression, RowOwned, RowRead, RowWrite};
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use secrecy::ExposeSecret;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
@@ -143,6 +144,25 @@ impl Connection {
     /// Runs a query for its rows.
     pub(super) async fn rows<T: RowOwned + RowRead>(&self, doing: &str, query: Query) -> Result<Vec<T>, Fault> {
         self.done(doing, query.fetch_all()).await
+    }
+
+    /// Runs a query for more rows than may be held, handed over as they come. The server may take its time for all of
+    /// them, but not for the next.
+    pub(super) fn stream<T: RowOwned + RowRead + Send + 'static>(
+        self: &Arc<Self>,
+        doing: &'static str,
+        query: Query,
+    ) -> BoxStream<'static, Result<T, Fault>> {
+        let query = query.with_setting("max_execution_time", "0").with_setting("wait_end_of_query", "0");
+        let connection = Arc::clone(self);
+        let begin = async move {
+            let cursor = query.fetch::<T>().map_err(|error| Fault::new(doing, &connection.url, &error))?;
+            Ok(stream::try_unfold((connection, cursor), move |(connection, mut cursor)| async move {
+                let row = connection.done(doing, cursor.next()).await?;
+                Ok(row.map(|row| (row, (connection, cursor))))
+            }))
+        };
+        stream::once(begin).try_flatten().boxed()
     }
 
     /// Inserts rows, all in one request.

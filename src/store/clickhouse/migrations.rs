@@ -3,6 +3,7 @@
 //! ClickHouse has no transactions of DDL. So each statement may be repeated, a file is recorded when all of its
 //! statements are done, and any number of workers may do this at the same time.
 
+use super::adopt;
 use super::connection::Connection;
 use super::fault::Fault;
 use super::layout::{Found, Layout, layout, statements};
@@ -92,12 +93,12 @@ pub(super) async fn check(connection: &Connection, fsync: Option<bool>) -> Resul
 }
 
 /// The tables that the migrations make.
-fn layouts() -> impl Iterator<Item = Layout> {
+pub(super) fn layouts() -> impl Iterator<Item = Layout> {
     MIGRATIONS.iter().flat_map(|(_, sql)| statements(sql)).filter_map(|statement| layout(&statement))
 }
 
 /// Only where it is missing, so that a user who may not create databases can do without that right.
-async fn create_database(connection: &Connection) -> Result<(), Fault> {
+pub(super) async fn create_database(connection: &Connection) -> Result<(), Fault> {
     let database = connection.database();
     let count = connection.query_server("SELECT count() FROM system.databases WHERE name = ?").bind(database);
     let doing = format!("look for the database {database}");
@@ -110,7 +111,7 @@ async fn create_database(connection: &Connection) -> Result<(), Fault> {
 }
 
 /// What stands in our database, by name.
-async fn tables(connection: &Connection) -> Result<BTreeMap<String, Found>, Fault> {
+pub(super) async fn tables(connection: &Connection) -> Result<BTreeMap<String, Found>, Fault> {
     let database = connection.database();
     let doing = format!("read the tables of the database {database}");
     let sql = "SELECT name, engine, engine_full, partition_key, sorting_key FROM system.tables WHERE database = ?";
@@ -160,13 +161,25 @@ fn refuse_strangers(connection: &Connection, tables: &BTreeMap<String, Found>) -
 fn refuse(connection: &Connection, layout: &Layout, found: &Found) -> Result<(), Fault> {
     match layout.difference(found) {
         None => Ok(()),
-        Some(difference) => Err(Fault::foreign(format!(
-            "the table {}.{} is not this program's: it {difference}. Nothing was written; name another database in \
-             CLICKHOUSE_DATABASE, or rename the table",
-            connection.database(),
-            layout.name
-        ))),
+        Some(_) => Err(foreign(connection, layout, found)),
     }
+}
+
+/// Why a table that bears one of our names is refused, and what to do about it.
+pub(super) fn foreign(connection: &Connection, layout: &Layout, found: &Found) -> Fault {
+    let (database, name) = (connection.database(), &layout.name);
+    let difference = layout.difference(found).unwrap_or_default();
+    Fault::foreign(match adopt::is_predecessor(name, found) {
+        true => format!(
+            "the table {database}.{name} is that of the worker of before: it {difference}. Nothing was written; \
+             `xray-processor-worker migrate --adopt` renames it to {} and makes ours from the objects",
+            adopt::aside(name)
+        ),
+        false => format!(
+            "the table {database}.{name} is not this program's: it {difference}. Nothing was written; name another \
+             database in CLICKHOUSE_DATABASE, or rename the table"
+        ),
+    })
 }
 
 /// The settings of a table that make an insert wait for the disk.

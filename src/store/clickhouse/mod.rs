@@ -7,17 +7,24 @@
 //! "Durable" means that the server has acknowledged a synchronous insert. By its own defaults that survives the end of
 //! its process, not a power cut; `CLICKHOUSE_FSYNC` makes it wait for the disk.
 
+mod adopt;
+mod audit;
 mod connection;
+mod derived;
+mod exchange;
+mod fact_rows;
 mod facts;
 mod fault;
 mod layout;
 mod migrations;
 mod recompute;
+mod removal;
 mod rows;
 mod sql;
 mod tables;
 mod tls;
 
+pub use adopt::Rename;
 pub use tables::ClickHouseTables;
 
 /// The name of this store in metrics, logs and errors.

@@ -15,9 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// Keys of one query. Each stands in it a few times, and ids may have 512 bytes.
-const KEYS_AT_ONCE: usize = 2000;
+pub(super) const KEYS_AT_ONCE: usize = 2000;
 /// Months of one query: each is a part of its own in it.
-const MONTHS_AT_ONCE: usize = 12;
+pub(super) const MONTHS_AT_ONCE: usize = 12;
 
 /// So few groups may have very many decisions each: heavy ones come by themselves.
 const FEW: usize = 8;
@@ -25,9 +25,9 @@ const FEW: usize = 8;
 const LONG: Duration = Duration::from_millis(200);
 
 #[derive(Row, Deserialize)]
-struct Link {
-    step_id: String,
-    run_id: String,
+pub(super) struct Link {
+    pub(super) step_id: String,
+    pub(super) run_id: String,
     decisions: u64,
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn recompute(connection: &Connection, touched: &Touched) -> Res
     derive(connection, "write what steps add to runs", &sql::run_steps(), 2, &with_facts).await?;
     let run_rows = async {
         let began = Instant::now();
-        derive(connection, "write rows of runs", sql::RUNS, 2, &runs).await?;
+        derive(connection, "write rows of runs", &sql::runs(), 2, &runs).await?;
         if began.elapsed() < LONG {
             return Ok(Vec::new());
         }
@@ -70,11 +70,8 @@ async fn totals(connection: &Connection, touched: &Touched) -> Result<(), Fault>
         // They are in the order of months.
         let months: Vec<_> = groups.chunk_by(|a, b| a.month == b.month).collect();
         for months in months.chunks(MONTHS_AT_ONCE) {
-            let mut query = connection.query(&sql::totals(months.len(), deduplicate));
-            for month in months {
-                let pairs: Vec<_> = month.iter().map(|group| (&group.run_id, &group.step_id)).collect();
-                query = query.bind(month.first().map_or(0, |group| group.month)).bind(pairs);
-            }
+            let query = connection.query(&sql::totals(months.len(), deduplicate));
+            let query = sql::bind_totals(query, months);
             connection.execute("write totals of steps", query).await?;
         }
     }
@@ -96,7 +93,7 @@ fn heavy_steps(links: &[Link]) -> BTreeSet<String> {
 }
 
 /// What a query that binds keys finds for all of these.
-async fn found<T: RowOwned + RowRead>(
+pub(super) async fn found<T: RowOwned + RowRead>(
     connection: &Connection,
     doing: &str,
     sql: &str,

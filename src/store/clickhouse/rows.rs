@@ -15,6 +15,13 @@ fn number(version: Version) -> UInt256 {
     UInt256::from_le_bytes(bytes)
 }
 
+/// The same back.
+pub(super) fn version(number: UInt256) -> Version {
+    let mut bytes = number.to_le_bytes();
+    bytes.reverse();
+    Version::from_be_bytes(bytes)
+}
+
 #[derive(Debug, Row, Serialize)]
 pub(super) struct DecisionRow<'a> {
     event_id: &'a str,

@@ -4,6 +4,9 @@
 //! key with `argMax(…, version)`. The tuple matters: `argMax` skips rows whose value is NULL, but a tuple never is.
 //! Sums and versions are those of [`numbers`](crate::numbers), which tests hold this against.
 
+use crate::store::DecisionGroup;
+use clickhouse::query::Query;
+
 /// How rows that stand there several times become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Deduplicate {
@@ -13,10 +16,19 @@ pub(super) enum Deduplicate {
     Final,
 }
 
+/// Writes what [`select_totals`] gives.
+pub(super) fn totals(months: usize, deduplicate: Deduplicate) -> String {
+    format!(
+        "INSERT INTO step_totals (step_id, run_id, month, kept, eliminated, scored, max_input, max_output, version)
+{}",
+        select_totals(months, deduplicate)
+    )
+}
+
 /// Totals of groups of decisions, for `months` months. For each month binds the month, then pairs of run and step.
 ///
 /// One part per month: partition and key prefix then both narrow what is read.
-pub(super) fn totals(months: usize, deduplicate: Deduplicate) -> String {
+pub(super) fn select_totals(months: usize, deduplicate: Deduplicate) -> String {
     let decisions = match deduplicate {
         Deduplicate::Grouped => {
             "argMax((outcome, input_count, output_count), version) AS decision, max(version) AS decision_version
@@ -39,14 +51,22 @@ pub(super) fn totals(months: usize, deduplicate: Deduplicate) -> String {
     );
     let months = vec![month; months].join("\n        UNION ALL");
     format!(
-        "INSERT INTO step_totals (step_id, run_id, month, kept, eliminated, scored, max_input, max_output, version)
-SELECT step_id, run_id, month,
-       countIf(decision.1 = 'kept'), countIf(decision.1 = 'eliminated'), countIf(decision.1 = 'scored'),
-       max(decision.2), max(decision.3), sum(decision_version)
+        "SELECT step_id, run_id, month,
+       countIf(decision.1 = 'kept') AS kept, countIf(decision.1 = 'eliminated') AS eliminated,
+       countIf(decision.1 = 'scored') AS scored, max(decision.2) AS max_input, max(decision.3) AS max_output,
+       sum(decision_version) AS version
 FROM ({months}
 )
 GROUP BY step_id, run_id, month"
     )
+}
+
+/// Binds what [`select_totals`] asks for: groups of one month each.
+pub(super) fn bind_totals(query: Query, months: &[&[&DecisionGroup]]) -> Query {
+    months.iter().fold(query, |query, month| {
+        let pairs: Vec<_> = month.iter().map(|group| (&group.run_id, &group.step_id)).collect();
+        query.bind(month.first().map_or(0, |group| group.month)).bind(pairs)
+    })
 }
 
 /// The steps that were ever linked to these runs.
@@ -98,17 +118,27 @@ const RUN_OF_STEP: &str = "if(report.1 = '', least_run_id, report.1)";
 const INPUT: &str = "coalesce(report.7, max_input, kept + eliminated + scored)";
 const OUTPUT: &str = "coalesce(report.8, max_output, kept + scored)";
 
-/// Rows of `steps`. Binds steps three times.
+/// Writes what [`select_steps`] gives.
 pub(super) fn steps() -> String {
     format!(
         "INSERT INTO steps (step_id, run_id, pipeline_id, step_type, step_name, input_count, output_count, elimination_ratio,
                    kept_count, eliminated_count, scored_count, started_at, completed_at, updated_at, version)
-WITH {RUN_OF_STEP} AS own_run, {INPUT} AS input, {OUTPUT} AS output
-SELECT step_id, own_run,
-       if(report.2 = '', arrayFirst(run -> run.1 = own_run, runs).2, report.2),
-       report.3, report.4, input, output, if(input = 0, 0, 1 - output / input),
-       kept, eliminated, scored, report.5, report.6, now64(3, 'UTC'),
-       report_version + decisions_version + links_version
+{}",
+        select_steps()
+    )
+}
+
+/// Rows of `steps`. Binds steps three times.
+pub(super) fn select_steps() -> String {
+    format!(
+        "WITH {RUN_OF_STEP} AS own_run, {INPUT} AS input, {OUTPUT} AS output
+SELECT step_id, own_run AS run_id,
+       if(report.2 = '', arrayFirst(run -> run.1 = own_run, runs).2, report.2) AS pipeline_id,
+       report.3 AS step_type, report.4 AS step_name, input AS input_count, output AS output_count,
+       if(input = 0, 0, 1 - output / input) AS elimination_ratio,
+       kept AS kept_count, eliminated AS eliminated_count, scored AS scored_count,
+       report.5 AS started_at, report.6 AS completed_at, now64(3, 'UTC') AS updated_at,
+       report_version + decisions_version + links_version AS version
 FROM
 ({NEWEST_STEP_REPORTS}
 ) AS reports
@@ -130,13 +160,20 @@ LEFT JOIN
     )
 }
 
-/// Rows of `run_steps`: for each step and each run it was ever linked to. Binds steps twice.
+/// Writes what [`select_run_steps`] gives.
 pub(super) fn run_steps() -> String {
     format!(
-        "INSERT INTO run_steps (run_id, step_id, steps, input_count, output_count, version)
-WITH report_version > 0 AND run_id = {RUN_OF_STEP} AS belongs
-SELECT run_id, step_id, belongs, if(belongs, {INPUT}, 0), if(belongs, {OUTPUT}, 0),
-       1 + decisions_version + report_version
+        "INSERT INTO run_steps (run_id, step_id, steps, input_count, output_count, version)\n{}",
+        select_run_steps()
+    )
+}
+
+/// Rows of `run_steps`: for each step and each run it was ever linked to. Binds steps twice.
+pub(super) fn select_run_steps() -> String {
+    format!(
+        "WITH report_version > 0 AND run_id = {RUN_OF_STEP} AS belongs
+SELECT run_id, step_id, belongs AS steps, if(belongs, {INPUT}, 0) AS input_count,
+       if(belongs, {OUTPUT}, 0) AS output_count, 1 + decisions_version + report_version AS version
 FROM
 (
     SELECT {TOTALS_OF_STEP},
@@ -153,11 +190,20 @@ ARRAY JOIN runs AS run_id"
     )
 }
 
-/// Rows of `runs`. Binds runs twice.
-pub(super) const RUNS: &str = "INSERT INTO runs (run_id, pipeline_id, status, started_at, completed_at, error, total_steps, total_input_count,
+/// Writes what [`SELECT_RUNS`] gives.
+pub(super) fn runs() -> String {
+    format!(
+        "INSERT INTO runs (run_id, pipeline_id, status, started_at, completed_at, error, total_steps, total_input_count,
                   total_output_count, overall_elimination_ratio, metadata, updated_at, version)
-SELECT run_id, report.1, report.2, report.3, report.4, report.5, total_steps, input, output,
-       if(input = 0, 0, 1 - output / input), report.6, now64(3, 'UTC'), report_version + steps_version
+{SELECT_RUNS}"
+    )
+}
+
+/// Rows of `runs`. Binds runs twice.
+pub(super) const SELECT_RUNS: &str = "SELECT run_id, report.1 AS pipeline_id, report.2 AS status, report.3 AS started_at,
+       report.4 AS completed_at, report.5 AS error, total_steps, input AS total_input_count, output AS total_output_count,
+       if(input = 0, 0, 1 - output / input) AS overall_elimination_ratio, report.6 AS metadata,
+       now64(3, 'UTC') AS updated_at, report_version + steps_version AS version
 FROM
 (
     SELECT run_id,

@@ -15,9 +15,8 @@ use std::time::Duration;
 /// The tables in one database of a ClickHouse server.
 #[derive(Debug)]
 pub struct ClickHouseTables {
-    connection: Connection,
-    migrate_on_start: bool,
-    fsync: Option<bool>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) settings: config::ClickHouse,
 }
 
 #[derive(Row, Deserialize)]
@@ -31,19 +30,19 @@ struct Counts {
 impl ClickHouseTables {
     /// The tables that the configuration names. Speaks to nobody yet; fails where the CA file is of no use.
     pub fn new(config: &config::ClickHouse) -> Result<Self, StoreError> {
-        let connection = Connection::new(config)?;
-        Ok(ClickHouseTables { connection, migrate_on_start: config.migrate_on_start, fsync: config.fsync })
+        let connection = Arc::new(Connection::new(config)?);
+        Ok(ClickHouseTables { connection, settings: config.clone() })
     }
 
     /// Creates the database and the tables where they are missing and brings their schema up to date; answers with the
     /// number of the schema before, 0 for none, and now. Safe when several do so at once, and may be repeated.
     pub async fn migrate(&self) -> Result<(usize, usize), StoreError> {
         self.connection.make_ready().await?;
-        Ok(migrations::migrate(&self.connection, self.fsync).await?)
+        Ok(migrations::migrate(&self.connection, self.settings.fsync).await?)
     }
 
     /// After a failure the columns may not be what they were: someone is repairing the tables.
-    async fn noted<T>(&self, outcome: Result<T, Fault>) -> Result<T, StoreError> {
+    pub(super) async fn noted<T>(&self, outcome: Result<T, Fault>) -> Result<T, StoreError> {
         if outcome.is_err() {
             self.connection.forget_columns().await;
         }
@@ -63,7 +62,7 @@ impl MetricsStore for ClickHouseTables {
     }
 
     async fn prepare(&self) -> Result<(), StoreError> {
-        if self.migrate_on_start {
+        if self.settings.migrate_on_start {
             let (from, to) = self.migrate().await?;
             if from != to {
                 tracing::info!(store = NAME, from, to, "schema is up to date");
@@ -71,7 +70,7 @@ impl MetricsStore for ClickHouseTables {
             return Ok(());
         }
         self.connection.make_ready().await?;
-        Ok(migrations::check(&self.connection, self.fsync).await?)
+        Ok(migrations::check(&self.connection, self.settings.fsync).await?)
     }
 
     async fn insert_facts(&self, records: &[Arc<Record>]) -> Result<(), StoreError> {

@@ -21,6 +21,12 @@ pub(super) async fn blocking<T: Send + 'static>(
 #[derive(Debug)]
 pub(super) struct Turns<R>(Arc<Mutex<R>>);
 
+impl<R> Clone for Turns<R> {
+    fn clone(&self) -> Self {
+        Turns(self.0.clone())
+    }
+}
+
 impl<R: Send + 'static> Turns<R> {
     pub(super) fn new(resource: R) -> Self {
         Turns(Arc::new(Mutex::new(resource)))

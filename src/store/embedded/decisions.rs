@@ -67,7 +67,8 @@ pub(super) fn total(connection: &Connection, step_id: &str) -> Result<StepTotals
     Ok(totals)
 }
 
-fn read(columns: &mut Columns<'_>) -> Result<Decision> {
+/// Reads its columns in the order in which [`total`] selects them.
+pub(super) fn read(columns: &mut Columns<'_>) -> Result<Decision> {
     Ok(Decision {
         event_id: columns.plain()?,
         step_id: columns.plain()?,

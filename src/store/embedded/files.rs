@@ -39,6 +39,18 @@ impl Files {
         Ok(Files { names: NameSync::new(root.clone()), root, durable, scratch, shards })
     }
 
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn durable(&self) -> bool {
+        self.durable
+    }
+
+    pub(super) fn shards(&self) -> &Shards {
+        &self.shards
+    }
+
     pub(super) fn create(&self, objects: &[Arc<Object>]) -> Vec<Result<Created, StoreError>> {
         let paths: Vec<PathBuf> = objects.iter().map(|object| self.root.join(&object.key)).collect();
         let mut answers: Vec<_> = objects.iter().map(|_| Ok(Created::Exists)).collect();

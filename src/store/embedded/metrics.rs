@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// Writers take turns, in this process and among all, so that each transaction sees every one before it. Facts are
 /// written without waiting for the disk: they stand in the log before the derived rows that follow, whose transaction
 /// waits for all of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SqliteMetrics {
     path: Arc<Path>,
     database: Turns<Database>,
@@ -35,7 +35,7 @@ struct Database {
 
 /// What a transaction has to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wait {
+pub(super) enum Wait {
     /// Nothing; a later one waits for it.
     No,
     /// The disk.
@@ -54,8 +54,20 @@ impl SqliteMetrics {
         Ok(SqliteMetrics { path, database: Turns::new(database) })
     }
 
+    pub(super) fn path(&self) -> &Arc<Path> {
+        &self.path
+    }
+
+    /// The connection itself, for what is more than one transaction.
+    pub(super) async fn alone<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.database.blocking(NAME, move |database| work(&mut database.connection)).await
+    }
+
     /// One transaction, on a thread that may block. `doing` is for the error message.
-    async fn write<T: Send + 'static>(
+    pub(super) async fn write<T: Send + 'static>(
         &self,
         doing: &'static str,
         wait: Wait,

@@ -5,13 +5,18 @@
 //! be on a local file system, as SQLite's log and the locks ask for, and one that tells upper from lower case, or ids
 //! that differ in nothing else share an object.
 
+mod audit;
 mod blocking;
 mod columns;
 mod decisions;
+mod derived;
 mod directory;
+mod exchange;
+mod fact_rows;
 mod facts;
 mod files;
 mod io_fault;
+mod listing;
 mod lock;
 mod metrics;
 #[cfg(test)]
@@ -25,6 +30,7 @@ mod open_tests;
 mod publish;
 mod reader;
 mod recompute;
+mod removal;
 mod reports;
 mod scratch;
 mod shards;
@@ -34,7 +40,7 @@ mod totals;
 
 pub use metrics::SqliteMetrics;
 pub use objects::FileObjects;
-pub use reader::{DeadLetterRow, Reader};
+pub use reader::Reader;
 
 use super::StoreError;
 use std::path::Path;

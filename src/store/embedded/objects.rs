@@ -1,7 +1,9 @@
 use super::blocking::Turns;
 use super::files::Files;
 use super::io_fault::NAME;
+use super::listing;
 use crate::object::Object;
+use crate::store::audit::{Listed, ObjectAudit};
 use crate::store::{Created, Existing, RawStore, Replaced, StoreError, Tag};
 use async_trait::async_trait;
 use std::path::Path;
@@ -10,7 +12,7 @@ use std::sync::Arc;
 /// Objects as plain files under `DIR/objects/{key}`.
 ///
 /// A file is written under a temporary name, made durable, and only then given its own: under a key there is always one
-/// object, whole. Directories may hold millions of files; none is ever listed.
+/// object, whole. Directories may hold millions of files; the worker never lists one.
 #[derive(Debug)]
 pub struct FileObjects(Turns<Files>);
 
@@ -60,5 +62,23 @@ impl RawStore for FileObjects {
 
     async fn probe(&self) -> Result<(), StoreError> {
         self.0.blocking(NAME, |files| files.probe()).await?
+    }
+}
+
+#[async_trait]
+impl ObjectAudit for FileObjects {
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.0.blocking(NAME, move |files| listing::folders(files, &prefix)).await?
+    }
+
+    async fn list(&self, prefix: &str, after: &str) -> Result<Vec<Listed>, StoreError> {
+        let (prefix, after) = (prefix.to_owned(), after.to_owned());
+        self.0.blocking(NAME, move |files| listing::list(files, &prefix, &after)).await?
+    }
+
+    async fn delete(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
+        let keys = keys.to_vec();
+        self.group(keys.len(), move |files| listing::delete(files, &keys)).await
     }
 }

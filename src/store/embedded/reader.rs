@@ -3,6 +3,7 @@
 use super::columns::Columns;
 use super::{open, sqlite_fault};
 use crate::numbers::{RunRow, StepRow};
+use crate::store::audit::DeadLetterRow;
 use crate::store::{RowCounts, StoreError};
 use rusqlite::{Connection, Params, Row};
 use std::path::{Path, PathBuf};
@@ -15,19 +16,23 @@ pub struct Reader {
     connection: Connection,
 }
 
-/// A row of `dead_letters`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)] // the columns, as documented for users
-pub struct DeadLetterRow {
-    pub sha256: String,
-    pub code: String,
-    pub reason: String,
-    pub source: String,
-    pub kind: String,
-    pub s3_key: String,
-    pub bytes: u64,
-    pub first_seen: String,
-    pub redriven_at: Option<String>,
+/// What [`dead_letter`] reads.
+pub(super) const DEAD_LETTER: &str =
+    "SELECT sha256, code, reason, source, kind, s3_key, bytes, first_seen, redriven_at FROM dead_letters";
+
+/// Reads a row of `dead_letters`.
+pub(super) fn dead_letter(columns: &mut Columns<'_>) -> rusqlite::Result<DeadLetterRow> {
+    Ok(DeadLetterRow {
+        sha256: columns.plain()?,
+        code: columns.plain()?,
+        reason: columns.plain()?,
+        source: columns.plain()?,
+        kind: columns.plain()?,
+        s3_key: columns.plain()?,
+        bytes: columns.typed()?,
+        first_seen: columns.plain()?,
+        redriven_at: columns.plain()?,
+    })
 }
 
 impl Reader {
@@ -87,21 +92,8 @@ impl Reader {
 
     /// At most `limit` dead letters, by when they were first seen.
     pub fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetterRow>, StoreError> {
-        let sql = "SELECT sha256, code, reason, source, kind, s3_key, bytes, first_seen, redriven_at
-                   FROM dead_letters ORDER BY first_seen, sha256 LIMIT ?";
-        self.rows(sql, [limit as i64], |columns| {
-            Ok(DeadLetterRow {
-                sha256: columns.plain()?,
-                code: columns.plain()?,
-                reason: columns.plain()?,
-                source: columns.plain()?,
-                kind: columns.plain()?,
-                s3_key: columns.plain()?,
-                bytes: columns.typed()?,
-                first_seen: columns.plain()?,
-                redriven_at: columns.plain()?,
-            })
-        })
+        let sql = format!("{DEAD_LETTER} ORDER BY first_seen, sha256 LIMIT ?");
+        self.rows(&sql, [limit as i64], dead_letter)
     }
 
     /// How many rows there are. Looks at all of them.

@@ -82,19 +82,39 @@ pub(super) fn run(connection: &Connection, run_id: &str) -> Result<Option<(RunRe
     let report = statement.query_row([run_id], |row| {
         let mut columns = Columns::new(row);
         let sha256 = columns.typed()?;
-        let report = RunReport {
-            run_id: columns.plain()?,
-            pipeline_id: columns.plain()?,
-            status: columns.typed()?,
-            started_at: columns.typed()?,
-            completed_at: columns.nullable()?,
-            error: columns.plain()?,
-            metadata: columns.plain()?,
-        };
+        let report = read_run(&mut columns)?;
         let order = ReportOrder::of_run(&report, sha256);
         Ok((report, order))
     });
     report.optional()
+}
+
+/// Reads its columns, past the digest, in the order in which [`run`] selects them.
+pub(super) fn read_run(columns: &mut Columns<'_>) -> Result<RunReport> {
+    Ok(RunReport {
+        run_id: columns.plain()?,
+        pipeline_id: columns.plain()?,
+        status: columns.typed()?,
+        started_at: columns.typed()?,
+        completed_at: columns.nullable()?,
+        error: columns.plain()?,
+        metadata: columns.plain()?,
+    })
+}
+
+/// Reads those of a step in the same way.
+pub(super) fn read_step(columns: &mut Columns<'_>) -> Result<StepReport> {
+    Ok(StepReport {
+        step_id: columns.plain()?,
+        run_id: columns.plain()?,
+        pipeline_id: columns.plain()?,
+        step_type: columns.plain()?,
+        step_name: columns.plain()?,
+        started_at: columns.typed()?,
+        completed_at: columns.nullable()?,
+        input_count: columns.nullable()?,
+        output_count: columns.nullable()?,
+    })
 }
 
 /// The runs a step was ever linked to.
@@ -150,17 +170,7 @@ fn step_facts(connection: &Connection, sql: &str, parameters: impl Params) -> Re
         if columns.at_null()? {
             columns.skip(10);
         } else {
-            let report = StepReport {
-                step_id: columns.plain()?,
-                run_id: columns.plain()?,
-                pipeline_id: columns.plain()?,
-                step_type: columns.plain()?,
-                step_name: columns.plain()?,
-                started_at: columns.typed()?,
-                completed_at: columns.nullable()?,
-                input_count: columns.nullable()?,
-                output_count: columns.nullable()?,
-            };
+            let report = read_step(&mut columns)?;
             let order = ReportOrder::of_step(&report, columns.typed()?);
             facts.report = Some((report, order));
         }

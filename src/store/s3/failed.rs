@@ -51,6 +51,12 @@ impl Answer {
         Failed::Answered(Box::new(Answer { status, content_type, ..Answer::default() }))
     }
 
+    /// One object was refused in an answer about many.
+    pub(super) fn refused(code: Option<&str>, message: Option<&str>) -> Failed {
+        let (code, message) = (code.map(str::to_owned), message.map(|text| shortened(text, 300)));
+        Failed::Answered(Box::new(Answer { status: 400, code, message, ..Answer::default() }))
+    }
+
     fn of(response: &HttpResponse, code: Option<&str>, message: Option<&str>) -> Self {
         let body = response.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
         let header = |name| response.headers().get(name);
@@ -102,6 +108,11 @@ impl Failed {
             Some(cause) => Failed::Credentials(root_cause(cause)),
             None => Failed::Unreached(unreached(&error), root_cause(&error)),
         }
+    }
+
+    /// It could not even be put together.
+    pub(super) fn unsendable(cause: String) -> Failed {
+        Failed::Unreached(Unreached::Unsendable, cause)
     }
 
     /// The answer, if it has this status.

@@ -16,6 +16,10 @@ pub(super) enum Doing<'a> {
     Write(&'a str),
     /// Read it.
     Read(&'a str),
+    /// List what is below this prefix.
+    List(&'a str),
+    /// Delete the object under this key.
+    Delete(&'a str),
     /// Create the bucket.
     CreateBucket,
 }
@@ -25,14 +29,16 @@ impl<'a> Doing<'a> {
         match self {
             Doing::Write(key) => format!("write {key} to {place}"),
             Doing::Read(key) => format!("read {key} from {place}"),
+            Doing::List(prefix) => format!("list {prefix} in {place}"),
+            Doing::Delete(key) => format!("delete {key} from {place}"),
             Doing::CreateBucket => format!("create {place}"),
         }
     }
 
     fn key(self) -> Option<&'a str> {
         match self {
-            Doing::Write(key) | Doing::Read(key) => Some(key),
-            Doing::CreateBucket => None,
+            Doing::Write(key) | Doing::Read(key) | Doing::Delete(key) => Some(key),
+            Doing::List(_) | Doing::CreateBucket => None,
         }
     }
 
@@ -41,6 +47,8 @@ impl<'a> Doing<'a> {
         match self {
             Doing::Write(_) => "s3:PutObject (and s3:GetObject) on its objects",
             Doing::Read(_) => "s3:GetObject on its objects and s3:ListBucket on itself",
+            Doing::List(_) => "s3:ListBucket on the bucket",
+            Doing::Delete(_) => "s3:DeleteObject on its objects",
             Doing::CreateBucket => "s3:CreateBucket",
         }
     }

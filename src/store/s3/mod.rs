@@ -13,6 +13,7 @@ mod conditions;
 mod failed;
 mod fallback;
 mod fault;
+mod listing;
 mod metadata;
 mod objects;
 mod place;

@@ -2,6 +2,7 @@ use super::client;
 use super::conditions::Conditions;
 use super::fallback::Fallback;
 use super::fault::{Doing, fault};
+use super::listing::DELETED_AT_ONCE;
 use super::place::Place;
 use super::prepare;
 use super::request::{Bucket, Condition, Put};
@@ -9,6 +10,7 @@ use super::trust::Trust;
 use super::{NAME, failed::Failed};
 use crate::config;
 use crate::object::Object;
+use crate::store::audit::{Listed, ObjectAudit};
 use crate::store::{Class, Created, Existing, RawStore, Replaced, StoreError, Tag};
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
@@ -99,6 +101,30 @@ impl RawStore for S3Objects {
     }
 }
 
+#[async_trait]
+impl ObjectAudit for S3Objects {
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let bucket = self.0.bucket().await?;
+        bucket.folders(prefix).await.map_err(|failed| fault(Doing::List(prefix), &failed, bucket.place()))
+    }
+
+    async fn list(&self, prefix: &str, after: &str) -> Result<Vec<Listed>, StoreError> {
+        let bucket = self.0.bucket().await?;
+        bucket.list(prefix, after).await.map_err(|failed| fault(Doing::List(prefix), &failed, bucket.place()))
+    }
+
+    async fn delete(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
+        let mut answers = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(DELETED_AT_ONCE) {
+            match self.0.delete(keys).await {
+                Ok(some) => answers.extend(some),
+                Err(error) => answers.extend(keys.iter().map(|_| Err(error.again()))),
+            }
+        }
+        answers
+    }
+}
+
 impl S3Objects {
     /// Answers for each item in order. Each is a task of its own: to sign a request costs CPU, and a group should have
     /// more than one core for that.
@@ -143,6 +169,18 @@ impl Inner {
     async fn read(&self, key: &str) -> Result<Option<Existing>, StoreError> {
         let bucket = self.bucket().await?;
         bucket.get(key).await.map_err(|failed| fault(Doing::Read(key), &failed, bucket.place()))
+    }
+
+    async fn delete(&self, keys: &[String]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        let bucket = self.bucket().await?;
+        let first = keys.first().map_or("", String::as_str);
+        let failed =
+            bucket.delete(keys).await.map_err(|failed| fault(Doing::Delete(first), &failed, bucket.place()))?;
+        let answer = |key: &String| match failed.iter().find(|(other, _)| other == key) {
+            Some((_, failed)) => Err(fault(Doing::Delete(key), failed, bucket.place())),
+            None => Ok(()),
+        };
+        Ok(keys.iter().map(answer).collect())
     }
 
     async fn replace(&self, object: &Object, tag: &Tag) -> Result<Replaced, StoreError> {

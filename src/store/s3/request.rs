@@ -51,6 +51,10 @@ impl Bucket {
         Bucket { client, place, region, timeout, read_limit }
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     pub(super) fn place(&self) -> &Place {
         &self.place
     }

@@ -1,0 +1,112 @@
+//! Derived rows against a recompute, page by page.
+
+use super::judge::shortened;
+use super::persist::persist;
+use super::repair::recompute;
+use super::report::{Finding, Problem};
+use super::scope::Scope;
+use super::verify::{Check, Options};
+use crate::store::audit::{Derived, Keys, Layer};
+use crate::store::{StoreError, Touched};
+use chrono::NaiveDate;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Checks every layer, the lower ones first: what is mended there is right for the next.
+pub(super) async fn check(check: &Check<'_>) -> Result<(), StoreError> {
+    let Check { audited, options, counts, .. } = check;
+    for layer in audited.tables.layers() {
+        let mut keys = first(*layer, &options.scope);
+        loop {
+            let page = persist(|| async { audited.tables.derived(*layer, &keys).await }).await?;
+            counts.derived.fetch_add(page.rows.len() as u64, Relaxed);
+            let is_wrong = |row: &Derived| row.stored != row.computed && in_scope(row, &options.scope);
+            report(check, page.rows.into_iter().filter(is_wrong).collect()).await?;
+            match page.next {
+                Some(next) => keys = Keys::After(next),
+                None => break,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where to begin; for one run, all there is to look at.
+fn first(layer: Layer, scope: &Scope) -> Keys {
+    match (&scope.run, layer) {
+        (None, _) => Keys::After(String::new()),
+        (Some(run), Layer::Runs) => Keys::These(vec![run.run_id.clone()]),
+        (Some(run), _) => Keys::These(run.steps.iter().cloned().collect()),
+    }
+}
+
+/// Rows that carry the start of what they are about are in scope by its day. The tables between have no day, and are
+/// looked at where no days are asked for.
+fn in_scope(row: &Derived, scope: &Scope) -> bool {
+    let Some(at) = row.columns.iter().position(|column| *column == "started_at") else {
+        return scope.run.is_some() || (scope.from.is_none() && scope.to.is_none());
+    };
+    let day = |values: &Option<Vec<Option<String>>>| -> Option<NaiveDate> {
+        values.as_ref()?.get(at)?.as_ref()?.get(..10)?.parse().ok()
+    };
+    let days: Vec<NaiveDate> = [day(&row.stored), day(&row.computed)].into_iter().flatten().collect();
+    days.is_empty() || days.into_iter().any(|day| scope.has_day(day))
+}
+
+async fn report(check: &Check<'_>, wrong: Vec<Derived>) -> Result<(), StoreError> {
+    let Check { audited, options: Options { repair, .. }, since, counts, .. } = check;
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let touched = union(&wrong);
+    let young = persist(|| async { audited.tables.changed_since(&touched, *since).await }).await?;
+    let is_young = |row: &Derived| {
+        row.touched.all_steps().into_iter().any(|step| young.steps.contains(step))
+            || row.touched.runs.iter().any(|run| young.runs.contains(run))
+    };
+    let (young, wrong): (Vec<_>, Vec<_>) = wrong.into_iter().partition(is_young);
+    counts.young.fetch_add(young.len() as u64, Relaxed);
+    if *repair && !wrong.is_empty() {
+        let touched = union(&wrong);
+        let all = persist(|| async { audited.tables.forget(&touched).await }).await?;
+        recompute(audited, all).await?;
+    }
+    wrong.iter().filter_map(|row| finding(row, *repair)).for_each(|finding| check.found(&finding));
+    Ok(())
+}
+
+fn union(rows: &[Derived]) -> Touched {
+    let mut all = Touched::default();
+    rows.iter().for_each(|row| all.extend(row.touched.clone()));
+    all
+}
+
+fn finding(row: &Derived, repaired: bool) -> Option<Finding> {
+    let (problem, detail) = differs(row)?;
+    Some(Finding { problem, table: Some(row.table), id: row.key.join(" / "), detail, repaired })
+}
+
+/// What is wrong with a row, in a sentence.
+pub(super) fn wrong(row: &Derived) -> Option<(Problem, String)> {
+    let (problem, detail) = differs(row)?;
+    Some((problem, format!("{} in {}: {detail}", row.key.join(" / "), row.table)))
+}
+
+fn differs(row: &Derived) -> Option<(Problem, String)> {
+    match (&row.stored, &row.computed) {
+        (stored, computed) if stored == computed => None,
+        (Some(stored), Some(computed)) => {
+            let both = row.columns.iter().zip(stored.iter().zip(computed));
+            let words: Vec<String> = both
+                .filter(|(_, (stored, computed))| stored != computed)
+                .map(|(column, (stored, computed))| format!("{column} is {}, not {}", shown(stored), shown(computed)))
+                .collect();
+            Some((Problem::DifferentDerived, words.join("; ")))
+        }
+        (None, _) => Some((Problem::MissingDerived, "it is not there, and a recompute gives it".to_owned())),
+        (_, None) => Some((Problem::OrphanDerived, "there are no facts that it could come from".to_owned())),
+    }
+}
+
+fn shown(value: &Option<String>) -> String {
+    value.as_deref().map_or_else(|| "NULL".to_owned(), shortened)
+}

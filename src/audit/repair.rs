@@ -1,0 +1,93 @@
+//! Making the tables say again what the objects say.
+
+use super::Audited;
+use super::judge::Mend;
+use super::persist::persist;
+use crate::dead_letter::DeadLetter;
+use crate::digest::Sha256;
+use crate::event::{Kind, Rejection};
+use crate::object::Record;
+use crate::store::audit::FactRow;
+use crate::store::{StoreError, Touched};
+use bytes::Bytes;
+use chrono::Utc;
+use std::sync::Arc;
+
+/// So many keys are recomputed by one call.
+const AT_ONCE: usize = 5000;
+
+/// What mends a group of keys.
+#[derive(Default)]
+pub(super) struct Work {
+    remove: Vec<FactRow>,
+    insert: Vec<Arc<Record>>,
+    set_aside: Vec<(String, DeadLetter)>,
+}
+
+impl Work {
+    /// Adds what mends one thing. `body` are the bytes under `key`.
+    pub(super) fn add(&mut self, key: &str, kind: Kind, body: Option<&Bytes>, mend: Mend) {
+        match mend {
+            Mend::Insert(record) => self.insert.push(record),
+            Mend::Replace(row, record) => {
+                self.remove.push(row);
+                self.insert.push(record);
+            }
+            Mend::Remove(row) => self.remove.push(row),
+            Mend::SetAside(rejection) => {
+                self.set_aside.extend(body.map(|body| (key.to_owned(), displaced(key, kind, body, rejection))));
+            }
+        }
+    }
+
+    /// Does it. Everything may be done again: whoever dies in the middle leaves something that is found the next time.
+    pub(super) async fn done(self, audited: &Audited) -> Result<(), StoreError> {
+        let Audited { objects, tables } = audited;
+        for (key, letter) in self.set_aside {
+            let object = [Arc::new(letter.object())];
+            persist(|| async { first(objects.create(&object).await) }).await?;
+            let letter = [Arc::new(letter)];
+            persist(|| async { tables.insert_dead_letters(&letter).await }).await?;
+            persist(|| async { first(objects.delete(std::slice::from_ref(&key)).await) }).await?;
+        }
+        let mut touched = Touched::default();
+        if !self.remove.is_empty() {
+            touched = persist(|| async { tables.remove(&self.remove).await }).await?;
+        }
+        if !self.insert.is_empty() {
+            persist(|| async { tables.insert_facts(&self.insert).await }).await?;
+            let inserted = Touched::by(&self.insert);
+            persist(|| async { tables.sum_again(&inserted).await }).await?;
+            touched.extend(inserted);
+        }
+        recompute(audited, touched).await
+    }
+}
+
+/// Brings derived rows up to date.
+pub(super) async fn recompute(audited: &Audited, touched: Touched) -> Result<(), StoreError> {
+    for part in touched.parts(AT_ONCE) {
+        persist(|| async { audited.tables.recompute(&part).await }).await?;
+    }
+    Ok(())
+}
+
+/// The one answer for one item.
+fn first<T>(answers: Vec<Result<T, StoreError>>) -> Result<Option<T>, StoreError> {
+    answers.into_iter().next().transpose()
+}
+
+/// The dead letter of what stood under a key and is not what belongs there.
+fn displaced(key: &str, kind: Kind, body: &Bytes, rejection: Rejection) -> DeadLetter {
+    let reason = format!("it stood under {key}, and is not the {kind} that belongs there: {}", rejection.reason);
+    DeadLetter {
+        rejection: Rejection::new(rejection.code, reason),
+        source: key.to_owned(),
+        kind: Some(kind),
+        first_seen: Utc::now(),
+        deliveries: 1,
+        full_bytes: body.len() as u64,
+        sha256: Sha256::of(body),
+        body: body.clone(),
+    }
+}

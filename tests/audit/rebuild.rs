@@ -1,0 +1,142 @@
+//! `rebuild`: whatever has become of the tables, they are as the objects say; broken off and resumed, and while workers
+//! run.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::damage::{bodies, bodies_of};
+use crate::place::Place;
+use crate::support::worker::{Running, write_lines};
+
+/// Queries are over after so long, and so is the wait for the last of them.
+const TIMEOUT: (&str, &str) = ("CLICKHOUSE_TIMEOUT_MS", "8000");
+
+fn rebuild(place: &Place, args: &[&str]) -> serde_json::Value {
+    let mut command = place.worker(&[&["rebuild", "--output", "json"], args].concat());
+    let found = crate::support::worker::output(command.env(TIMEOUT.0, TIMEOUT.1));
+    let stderr = String::from_utf8_lossy(&found.stderr);
+    assert_eq!(found.status.code(), Some(0), "{stderr}");
+    serde_json::from_slice(&found.stdout).unwrap()
+}
+
+fn assert_clean(place: &Place) {
+    let said = place.run(&["verify", "--deep", "--min-age", "0s"]);
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+fn drop_tables(place: &Place) {
+    match &place.servers {
+        Some(deployment) => drop(deployment.database.query("DROP DATABASE {db} SYNC")),
+        None => {
+            for file in ["xray.db", "xray.db-wal", "xray.db-shm"] {
+                std::fs::remove_file(place.data().join(file)).ok();
+            }
+        }
+    }
+}
+
+/// Drop the database, rebuild, verify.
+fn restore_drill(place: &Place) {
+    let mut bodies = bodies(place);
+    bodies.extend(crate::support::bodies::hostile());
+    place.store(&bodies);
+    place.assert_model(&bodies);
+    drop_tables(place);
+    let counts = rebuild(place, &[]);
+    assert!(counts["events"].as_u64() > Some(500) && counts["damaged"] == 0, "{counts}");
+    place.assert_model(&bodies);
+    assert_clean(place);
+
+    if let Some(deployment) = &place.servers {
+        deployment.database.query("ALTER TABLE {db}.runs ADD COLUMN team String DEFAULT 'search'");
+        deployment.database.query("ALTER TABLE {db}.runs MODIFY TTL toDateTime(started_at) + INTERVAL 20 YEAR");
+    }
+    // Over tables that are in use and wrong in every way.
+    place.both("DELETE FROM {db}.decision_events WHERE outcome = 'kept'");
+    place.sql(
+        "UPDATE runs SET total_steps = 99, version = printf('%064d', 9)",
+        "ALTER TABLE {db}.runs UPDATE total_steps = 99 WHERE 1",
+    );
+    place.sql(
+        "UPDATE step_reports SET updated_at = '2020-01-01T00:00:00.000Z', input_count = 4711",
+        "ALTER TABLE {db}.step_reports UPDATE updated_at = '2020-01-01 00:00:00', input_count = 4711 WHERE 1",
+    );
+    rebuild(place, &["--keep"]);
+    place.assert_model(&bodies);
+    if let Some(deployment) = &place.servers {
+        let own = "SELECT any(team), (SELECT countSubstrings(create_table_query, 'TTL') FROM system.tables
+                   WHERE database = '{db}' AND name = 'runs') FROM {db}.runs FORMAT TSV";
+        assert_eq!(deployment.database.query(own), "search\t1\n", "what somebody added stays");
+    }
+    assert_clean(place);
+    place.both("DELETE FROM {db}.decision_events WHERE outcome = 'kept'");
+    rebuild(place, &[]);
+    place.assert_model(&bodies);
+
+    // A part of them, into the tables as they are.
+    place.both("DELETE FROM {db}.decision_events WHERE outcome = 'kept'");
+    rebuild(place, &["--kind", "run"]);
+    assert_eq!(place.run(&["verify", "--min-age", "0s"]).code, 3);
+    rebuild(place, &["--kind", "decision"]);
+    assert_eq!(place.run(&["verify", "--repair", "--deep", "--min-age", "0s"]).code, 0);
+    place.assert_model(&bodies);
+}
+
+/// Killed at ever later moments, the exchange among them.
+fn killed_and_resumed(place: &Place) {
+    let runs = std::env::var("XRAY_REBUILD_RUNS").unwrap_or_else(|_| "60".into());
+    let bodies = bodies_of(place, &runs);
+    place.store(&bodies);
+    place.both("DELETE FROM {db}.decision_events WHERE outcome = 'kept'");
+    let mut broken_off = 0;
+    for millis in [150, 400, 800, 1200, 1600, 2000, 2500, 3500] {
+        let mut command = place.worker(&["rebuild"]);
+        command.env(TIMEOUT.0, TIMEOUT.1).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut running = Running(command.spawn().unwrap());
+        std::thread::sleep(Duration::from_millis(millis));
+        running.kill_9();
+        broken_off += u32::from(is_unfinished(place));
+    }
+    assert!(broken_off > 0, "every one was done before it was killed");
+    rebuild(place, &[]);
+    assert!(!is_unfinished(place));
+    place.assert_model(&bodies);
+    assert_clean(place);
+}
+
+fn is_unfinished(place: &Place) -> bool {
+    match &place.servers {
+        Some(deployment) => {
+            let sql = "SELECT count() FROM system.databases WHERE name = '{db}_rebuild' FORMAT TSV";
+            deployment.database.query(sql) == "1\n"
+        }
+        None => place.data().join("rebuild").exists(),
+    }
+}
+
+/// What workers store meanwhile is there afterwards.
+fn while_workers_run(place: &Place) {
+    let bodies = bodies_of(place, "40");
+    let (before, meanwhile) = bodies.split_at(bodies.len() / 3);
+    place.store(before);
+    place.both("DELETE FROM {db}.decision_events WHERE outcome = 'kept'");
+    let mut workers: Vec<Running> = meanwhile
+        .chunks(meanwhile.len().div_ceil(2))
+        .enumerate()
+        .map(|(at, part)| {
+            let input = write_lines(place.dir.path().join(format!("meanwhile-{at}")), part);
+            let mut command = place.worker(&["run", "--input", &input]);
+            command.env(TIMEOUT.0, TIMEOUT.1).stdout(Stdio::null()).stderr(Stdio::null());
+            Running(command.spawn().unwrap())
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(300));
+    rebuild(place, &[]);
+    for worker in &mut workers {
+        assert!(worker.ended().success());
+    }
+    place.assert_model(&bodies);
+    assert_clean(place);
+}
+
+on_every_pair!(restore_drill, killed_and_resumed, while_workers_run);
