@@ -12,44 +12,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use support::context::context;
 use support::events::message;
+use support::nothing::Nothing;
 use tokio::time::{Instant, sleep};
 use xray_processor_worker::budget::Budget;
 use xray_processor_worker::dead_letter::DeadLetter;
-use xray_processor_worker::object::{Object, Record};
+use xray_processor_worker::object::Record;
 use xray_processor_worker::pipeline::{Limits, Message, Stores};
 use xray_processor_worker::queue::memory::MemoryQueue;
-use xray_processor_worker::store::{
-    Class, Created, Existing, Heavy, MetricsStore, RawStore, Replaced, RowCounts, StoreError, Tag, Touched,
-};
+use xray_processor_worker::store::{Class, Heavy, MetricsStore, RowCounts, StoreError, Touched};
 use xray_processor_worker::worker::{self, Settings, Stop};
 
 /// How long the heavy step takes; everything else takes no time.
 const LONG: Duration = Duration::from_secs(1);
-
-#[derive(Debug)]
-struct Objects;
-
-#[async_trait]
-impl RawStore for Objects {
-    fn name(&self) -> &'static str {
-        "objects"
-    }
-    async fn prepare(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-    async fn create(&self, objects: &[Arc<Object>]) -> Vec<Result<Created, StoreError>> {
-        objects.iter().map(|_| Ok(Created::Created)).collect()
-    }
-    async fn read(&self, keys: &[String]) -> Vec<Result<Option<Existing>, StoreError>> {
-        keys.iter().map(|_| Ok(None)).collect()
-    }
-    async fn replace(&self, objects: &[(Arc<Object>, Tag)]) -> Vec<Result<Replaced, StoreError>> {
-        objects.iter().map(|_| Ok(Replaced::Replaced)).collect()
-    }
-    async fn probe(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
 
 #[derive(Debug, Default)]
 struct Tables {
@@ -103,7 +77,7 @@ fn decision(id: u64, step: &str) -> Message {
 #[tokio::test(start_paused = true)]
 async fn a_heavy_step_takes_a_quarter_of_the_time_and_holds_up_nobody() {
     let tables = Arc::new(Tables::default());
-    let stores = Stores { raw: Arc::new(Objects), metrics: tables.clone() };
+    let stores = Stores { raw: Arc::new(Nothing), metrics: tables.clone() };
     let context = context(stores, Budget::new(100_000, 1 << 30));
     let settings = Settings {
         batch_size: 10,

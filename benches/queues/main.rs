@@ -14,7 +14,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 mod support;
 
 mod kafka;
-mod nothing;
 mod rabbitmq;
 
 use std::sync::Mutex;
@@ -134,7 +133,7 @@ async fn through_the_worker<B: Bench>(bench: &mut B, messages: usize) -> Duratio
         stop: Stop::default(),
     };
     let budget = Budget::new(limits.max_in_flight_messages, limits.max_in_flight_bytes);
-    let context = context(nothing::stores(), budget);
+    let context = context(support::nothing::stores(), budget);
     let settings = Settings {
         batch_size: 10,
         poll_interval: Duration::from_secs(1),

@@ -11,6 +11,7 @@ pub mod deployment;
 pub mod events;
 pub mod ledger;
 pub mod model;
+pub mod nothing;
 pub mod raw_store;
 pub mod servers;
 pub mod state;

@@ -10,9 +10,11 @@ use xray_processor_worker::store::{
     Created, Existing, Heavy, MetricsStore, RawStore, Replaced, RowCounts, StoreError, Tag, Touched,
 };
 
+/// Both stores.
 #[derive(Debug)]
-struct Nothing;
+pub struct Nothing;
 
+/// The pair of them.
 pub fn stores() -> Stores {
     Stores { raw: Arc::new(Nothing), metrics: Arc::new(Nothing) }
 }
