@@ -1,5 +1,6 @@
 //! The composition root: which stores, which queue, what runs beside the worker. It alone knows all parts.
 
+mod producer;
 mod publish;
 mod redrive;
 pub mod stores;

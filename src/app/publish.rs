@@ -1,15 +1,11 @@
-//! Which broker an input is published on.
+//! An input put on the broker.
 
-// A build without a broker has nowhere to publish to.
-#![cfg_attr(not(any(feature = "kafka", feature = "rabbitmq")), allow(dead_code, unused))]
-
-use super::{not_compiled_in, queue_failure};
-use crate::config::{Config, QueueType};
+use super::producer::AnyProducer;
+use crate::config::Config;
 use crate::exit::Failure;
 use crate::feed::Input;
 use crate::progress;
 use crate::publish::{Destinations, Published, publish as publish_all};
-use crate::queue::Producer;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::Path;
@@ -17,52 +13,22 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::time::sleep;
 
-#[cfg(feature = "kafka")]
-use crate::queue::kafka::KafkaProducer;
-#[cfg(feature = "rabbitmq")]
-use crate::queue::rabbitmq::RabbitmqProducer;
-
 /// A broker that confirms nothing for so long is worth a word.
 const SILENCE: Duration = Duration::from_secs(10);
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// Publishes a file, or standard input for `-`, and returns how many messages went to each destination, all confirmed.
 pub async fn publish(config: &Config, file: &Path, rate: Option<u32>) -> Result<BTreeMap<String, u64>, Failure> {
-    let kind = config.queue.kind;
-    if kind == QueueType::Memory {
-        return Err(Failure::usage(
-            "QUEUE_TYPE is memory, which has no broker to publish to: set QUEUE_TYPE to one, or use `run --input` or \
-             POST /ingest",
-        ));
-    }
-    match kind {
-        #[cfg(feature = "kafka")]
-        QueueType::Kafka => {
-            let producer = KafkaProducer::start(&config.kafka).map_err(queue_failure)?;
-            all(&producer, &config.kafka.topics, file, rate).await
-        }
-        #[cfg(feature = "rabbitmq")]
-        QueueType::Rabbitmq => {
-            let producer = RabbitmqProducer::start(&config.rabbitmq).map_err(queue_failure)?;
-            all(&producer, &config.rabbitmq.queues, file, rate).await
-        }
-        other => Err(not_compiled_in(other)),
-    }
-}
-
-async fn all(
-    producer: &impl Producer,
-    to: &[String],
-    file: &Path,
-    rate: Option<u32>,
-) -> Result<BTreeMap<String, u64>, Failure> {
+    let without = "QUEUE_TYPE is memory, which has no broker to publish to: set QUEUE_TYPE to one, or use `run --input` or \
+                   POST /ingest";
+    let (producer, to) = AnyProducer::start(config, without)?;
     let Input::Text { reader, bytes, .. } = Input::open(file).await? else {
         return Err(Failure::failed("an input that is opened is text"));
     };
     let (published, destinations) = (Published::default(), Destinations::new(to));
     let confirmed = || published.confirmed.load(Relaxed);
     let outcome = tokio::select! {
-        outcome = publish_all(producer, &destinations, reader, rate, &published) => outcome,
+        outcome = publish_all(&producer, &destinations, reader, rate, &published) => outcome,
         never = say_if_stalled(&published) => match never {},
         never = progress::show(&confirmed, "messages published", &published.read, bytes) => match never {},
     };

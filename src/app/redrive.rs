@@ -1,9 +1,10 @@
 //! Dead letters sent again: through the same pipeline, or onto the broker.
 
-use super::{Parts, feed_refused, memory_queue, not_compiled_in, on_signals, store_failure, stores};
+use super::producer::AnyProducer;
+use super::{Parts, feed_refused, memory_queue, on_signals, store_failure, stores};
 use crate::audit::selection::{Filter, bodies, select};
 use crate::audit::{Audited, persist};
-use crate::config::{Config, QueueType};
+use crate::config::Config;
 use crate::dead_letter::DeadLetter;
 use crate::digest::Sha256;
 use crate::event::{Code, Kind, parse_event};
@@ -17,11 +18,6 @@ use crate::worker::Stop;
 use chrono::Utc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-
-#[cfg(feature = "kafka")]
-use crate::queue::kafka::KafkaProducer;
-#[cfg(feature = "rabbitmq")]
-use crate::queue::rabbitmq::RabbitmqProducer;
 
 /// What became of dead letters that were sent again.
 #[derive(Debug, Default)]
@@ -136,43 +132,18 @@ async fn stored(audited: &Audited, letter: &DeadLetter, mut wait: Wait) -> Resul
 }
 
 /// Puts what `filter` takes on the configured broker as it is, and marks what the broker has confirmed.
-#[cfg_attr(not(any(feature = "kafka", feature = "rabbitmq")), allow(unused_variables))]
 pub async fn requeue(config: &Config, filter: &Filter, redriven: &Redriven) -> Result<(), Failure> {
     let audited = stores::audited(config, false).await?;
-    match config.queue.kind {
-        QueueType::Memory => Err(Failure::usage(
-            "QUEUE_TYPE is memory, which has no broker: set QUEUE_TYPE to one, or leave --to-queue out",
-        )),
-        #[cfg(feature = "kafka")]
-        QueueType::Kafka => {
-            let producer = KafkaProducer::start(&config.kafka).map_err(super::queue_failure)?;
-            onto(&audited, filter, &producer, &config.kafka.topics, redriven).await
-        }
-        #[cfg(feature = "rabbitmq")]
-        QueueType::Rabbitmq => {
-            let producer = RabbitmqProducer::start(&config.rabbitmq).map_err(super::queue_failure)?;
-            onto(&audited, filter, &producer, &config.rabbitmq.queues, redriven).await
-        }
-        other => Err(not_compiled_in(other)),
-    }
-}
-
-#[cfg_attr(not(any(feature = "kafka", feature = "rabbitmq")), allow(dead_code))]
-async fn onto(
-    audited: &Audited,
-    filter: &Filter,
-    producer: &impl Producer,
-    to: &[String],
-    redriven: &Redriven,
-) -> Result<(), Failure> {
-    let (destinations, mut selection) = (Destinations::new(to), select(audited, filter));
+    let without = "QUEUE_TYPE is memory, which has no broker: set QUEUE_TYPE to one, or leave --to-queue out";
+    let (producer, to) = AnyProducer::start(config, without)?;
+    let (destinations, mut selection) = (Destinations::new(to), select(&audited, filter));
     loop {
         let rows = selection.rows().await.map_err(store_failure)?;
         if rows.is_empty() {
             return Ok(());
         }
         let mut good = Vec::new();
-        for letter in bodies(audited, &rows).await.map_err(store_failure)? {
+        for letter in bodies(&audited, &rows).await.map_err(store_failure)? {
             let Some(letter) = letter.filter(DeadLetter::is_whole) else {
                 redriven.lost.fetch_add(1, Relaxed);
                 continue;
@@ -185,6 +156,6 @@ async fn onto(
             sent.map_err(|error| Failure::failed(format!("{} was not confirmed: {error}", letter.sha256)))?;
             good.push(letter.sha256.to_string());
         }
-        mark(audited, good, redriven).await?;
+        mark(&audited, good, redriven).await?;
     }
 }

@@ -1,0 +1,52 @@
+//! Which broker messages are put on.
+
+use super::not_compiled_in;
+use crate::config::{Config, QueueType};
+use crate::exit::Failure;
+#[cfg(feature = "kafka")]
+use crate::queue::kafka::KafkaProducer;
+#[cfg(feature = "rabbitmq")]
+use crate::queue::rabbitmq::RabbitmqProducer;
+use crate::queue::{Producer, QueueError};
+use bytes::Bytes;
+
+/// A producer of the configured broker. In a build without one there is none.
+#[derive(Debug)]
+pub(super) enum AnyProducer {
+    #[cfg(feature = "kafka")]
+    Kafka(KafkaProducer),
+    #[cfg(feature = "rabbitmq")]
+    Rabbitmq(Box<RabbitmqProducer>),
+}
+
+impl AnyProducer {
+    /// That of `QUEUE_TYPE`, and the topics or queues of it. `without` is what to say where that is no broker.
+    pub(super) fn start<'a>(config: &'a Config, without: &str) -> Result<(AnyProducer, &'a [String]), Failure> {
+        match config.queue.kind {
+            QueueType::Memory => Err(Failure::usage(without)),
+            #[cfg(feature = "kafka")]
+            QueueType::Kafka => {
+                let producer = KafkaProducer::start(&config.kafka).map_err(super::queue_failure)?;
+                Ok((AnyProducer::Kafka(producer), &config.kafka.topics))
+            }
+            #[cfg(feature = "rabbitmq")]
+            QueueType::Rabbitmq => {
+                let producer = RabbitmqProducer::start(&config.rabbitmq).map_err(super::queue_failure)?;
+                Ok((AnyProducer::Rabbitmq(Box::new(producer)), &config.rabbitmq.queues))
+            }
+            other => Err(not_compiled_in(other)),
+        }
+    }
+}
+
+impl Producer for AnyProducer {
+    #[cfg_attr(not(any(feature = "kafka", feature = "rabbitmq")), allow(unused_variables))]
+    async fn send(&self, to: &str, body: Bytes) -> Result<(), QueueError> {
+        match *self {
+            #[cfg(feature = "kafka")]
+            AnyProducer::Kafka(ref producer) => producer.send(to, body).await,
+            #[cfg(feature = "rabbitmq")]
+            AnyProducer::Rabbitmq(ref producer) => producer.send(to, body).await,
+        }
+    }
+}
