@@ -2,7 +2,6 @@
 
 use super::judge::shortened;
 use super::persist::persist;
-use super::repair::recompute;
 use super::report::{Finding, Problem};
 use super::scope::Scope;
 use super::verify::{Check, Options};
@@ -53,7 +52,7 @@ fn in_scope(row: &Derived, scope: &Scope) -> bool {
 }
 
 async fn report(check: &Check<'_>, wrong: Vec<Derived>) -> Result<(), StoreError> {
-    let Check { audited, options: Options { repair, .. }, since, counts, .. } = check;
+    let Check { audited, options: Options { repair, .. }, since, counts, lowered, .. } = check;
     if wrong.is_empty() {
         return Ok(());
     }
@@ -67,8 +66,7 @@ async fn report(check: &Check<'_>, wrong: Vec<Derived>) -> Result<(), StoreError
     counts.young.fetch_add(young.len() as u64, Relaxed);
     if *repair && !wrong.is_empty() {
         let touched = union(&wrong);
-        let all = persist(|| async { audited.tables.forget(&touched).await }).await?;
-        recompute(audited, all).await?;
+        lowered.forget(&touched).await?;
     }
     wrong.iter().filter_map(|row| finding(row, *repair)).for_each(|finding| check.found(&finding));
     Ok(())

@@ -147,5 +147,5 @@ async fn losers(check: &Check<'_>, records: Vec<Arc<Record>>) -> Result<(), Stor
         work.add(&record.key, Kind::Decision, None, Mend::Insert(record.clone()));
         check.found(&Finding { problem: Problem::MissingRow, table: None, id, detail, repaired });
     }
-    if options.repair { work.done(audited).await } else { Ok(()) }
+    if options.repair { work.done(audited, check.lowered).await } else { Ok(()) }
 }

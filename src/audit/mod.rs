@@ -9,6 +9,7 @@ mod examine;
 pub mod judge;
 mod letters;
 pub mod lookup;
+mod lowered;
 pub mod pairs;
 mod persist;
 pub mod purge;

@@ -9,8 +9,8 @@ use super::derived;
 use super::examine::read;
 use super::letters::{listed, loser};
 use super::lookup::contains;
+use super::lowered::Lowered;
 use super::persist::persist;
-use super::repair::recompute;
 use super::report::{Counts, Finding, Sink};
 use super::scope::{Scope, day_of};
 use super::verify::{Check, Options, one_run};
@@ -54,17 +54,20 @@ pub struct Purged {
 
 /// Erases, or only counts.
 pub async fn purge(audited: &Audited, what: &What, erase: bool, purged: &Purged) -> Result<(), StoreError> {
-    let purge = Purge { audited, erase, purged };
+    let lowered = Lowered::new(audited);
+    let purge = Purge { audited, erase, purged, lowered: &lowered };
     match what {
-        What::Run(run_id) => purge.run(run_id).await,
-        What::Before(day) => purge.before(*day).await,
+        What::Run(run_id) => purge.run(run_id).await?,
+        What::Before(day) => purge.before(*day).await?,
     }
+    lowered.settle().await
 }
 
 struct Purge<'a> {
     audited: &'a Audited,
     erase: bool,
     purged: &'a Purged,
+    lowered: &'a Lowered<'a>,
 }
 
 impl Purge<'_> {
@@ -100,7 +103,7 @@ impl Purge<'_> {
         self.purged.rows.fetch_add(rows.len() as u64, Relaxed);
         if self.erase {
             let touched = persist(|| async { self.audited.tables.remove(&rows).await }).await?;
-            recompute(self.audited, touched).await?;
+            self.lowered.recompute(touched).await?;
         }
         Ok(())
     }
@@ -138,7 +141,8 @@ impl Purge<'_> {
         if self.erase {
             let options = Options { scope: Scope::default(), deep: false, repair: true, min_age: Duration::ZERO };
             let (since, counts) = (Utc::now(), Counts::default());
-            let check = Check { audited: self.audited, options: &options, since, counts: &counts, sink: &Silent };
+            let Purge { audited, lowered, .. } = *self;
+            let check = Check { audited, options: &options, since, counts: &counts, sink: &Silent, lowered };
             derived::check(&check).await?;
         }
         Ok(())
@@ -160,7 +164,7 @@ impl Purge<'_> {
             }
             self.purged.letters.fetch_add(rows.len() as u64, Relaxed);
             if self.erase && !rows.is_empty() {
-                super::selection::discard(self.audited, &rows).await?;
+                super::selection::take_away(self.audited, &rows, self.lowered).await?;
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::Audited;
 use super::judge::Mend;
+use super::lowered::Lowered;
 use super::persist::persist;
 use crate::dead_letter::DeadLetter;
 use crate::digest::Sha256;
@@ -41,7 +42,7 @@ impl Work {
     }
 
     /// Does it. Everything may be done again: whoever dies in the middle leaves something that is found the next time.
-    pub(super) async fn done(self, audited: &Audited) -> Result<(), StoreError> {
+    pub(super) async fn done(self, audited: &Audited, lowered: &Lowered<'_>) -> Result<(), StoreError> {
         let Audited { objects, tables } = audited;
         for (key, letter) in self.set_aside {
             let object = [Arc::new(letter.object())];
@@ -50,17 +51,17 @@ impl Work {
             persist(|| async { tables.insert_dead_letters(&letter).await }).await?;
             persist(|| async { first(objects.delete(std::slice::from_ref(&key)).await) }).await?;
         }
-        let mut touched = Touched::default();
+        let mut removed = Touched::default();
         if !self.remove.is_empty() {
-            touched = persist(|| async { tables.remove(&self.remove).await }).await?;
+            removed = persist(|| async { tables.remove(&self.remove).await }).await?;
         }
         if !self.insert.is_empty() {
             persist(|| async { tables.insert_facts(&self.insert).await }).await?;
             let inserted = Touched::by(&self.insert);
             persist(|| async { tables.sum_again(&inserted).await }).await?;
-            touched.extend(inserted);
+            recompute(audited, inserted).await?;
         }
-        recompute(audited, touched).await
+        lowered.recompute(removed).await
     }
 }
 

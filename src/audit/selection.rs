@@ -3,8 +3,8 @@
 use super::Audited;
 use super::examine::read;
 use super::letters::loser;
+use super::lowered::Lowered;
 use super::persist::persist;
-use super::repair::recompute;
 use crate::dead_letter::{self, DeadLetter};
 use crate::event::{Code, Kind};
 use crate::store::StoreError;
@@ -100,8 +100,30 @@ pub async fn bodies(audited: &Audited, rows: &[DeadLetterRow]) -> Result<Vec<Opt
     Ok(found.map(letter).collect())
 }
 
+/// Counts the dead letters that `filter` takes and, if `erase`, deletes them.
+pub async fn discard(audited: &Audited, filter: &Filter, erase: bool) -> Result<u64, StoreError> {
+    let lowered = Lowered::new(audited);
+    let (mut selection, mut count) = (select(audited, filter), 0);
+    loop {
+        let rows = selection.rows().await?;
+        if rows.is_empty() {
+            break;
+        }
+        count += rows.len() as u64;
+        if erase {
+            take_away(audited, &rows, &lowered).await?;
+        }
+    }
+    lowered.settle().await?;
+    Ok(count)
+}
+
 /// Deletes these dead letters. A decision that lost a conflict goes with its row, where it has one of its own.
-pub async fn discard(audited: &Audited, rows: &[DeadLetterRow]) -> Result<(), StoreError> {
+pub(super) async fn take_away(
+    audited: &Audited,
+    rows: &[DeadLetterRow],
+    lowered: &Lowered<'_>,
+) -> Result<(), StoreError> {
     let letters = bodies(audited, rows).await?;
     let losers: Vec<FactRow> = letters.iter().flatten().filter_map(loser).map(|record| FactRow::of(&record)).collect();
     if !losers.is_empty() {
@@ -112,7 +134,7 @@ pub async fn discard(audited: &Audited, rows: &[DeadLetterRow]) -> Result<(), St
         if !own.is_empty() {
             let own = unless_objects(audited, own).await?;
             let touched = persist(|| async { audited.tables.remove(&own).await }).await?;
-            recompute(audited, touched).await?;
+            lowered.recompute(touched).await?;
         }
     }
     let keys: Vec<String> = rows.iter().map(|row| row.s3_key.clone()).collect();

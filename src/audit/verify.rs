@@ -2,6 +2,7 @@
 
 use super::examine::{Examined, examine};
 use super::judge::{Case, Content, Mend, judge};
+use super::lowered::Lowered;
 use super::pairs::{Pair, Pairs};
 use super::persist::persist;
 use super::repair::Work;
@@ -45,7 +46,8 @@ pub struct Options {
 /// stored.
 pub async fn verify(audited: &Audited, options: &Options, counts: &Counts, sink: &dyn Sink) -> Result<(), StoreError> {
     let since = Utc::now() - chrono::Duration::from_std(options.min_age).unwrap_or_default();
-    let check = Check { audited, options, since, counts, sink };
+    let lowered = Lowered::new(audited);
+    let check = Check { audited, options, since, counts, sink, lowered: &lowered };
     for kind in &options.scope.kinds {
         let mut months = days(&*audited.objects, *kind, &options.scope).await?;
         for month in persist(|| async { audited.tables.months(*kind).await }).await? {
@@ -61,7 +63,8 @@ pub async fn verify(audited: &Audited, options: &Options, counts: &Counts, sink:
     if options.scope.run.is_none() {
         letters::check(&check).await?;
     }
-    derived::check(&check).await
+    derived::check(&check).await?;
+    lowered.settle().await
 }
 
 /// What is known of a run, to look at it alone. `None` where no row knows it.
@@ -94,6 +97,8 @@ pub(super) struct Check<'a> {
     pub(super) since: DateTime<Utc>,
     pub(super) counts: &'a Counts,
     pub(super) sink: &'a dyn Sink,
+    /// What was taken away.
+    pub(super) lowered: &'a Lowered<'a>,
 }
 
 impl Check<'_> {
@@ -165,7 +170,7 @@ impl Check<'_> {
                 findings.push(Finding { problem: wrong.problem, table, id, detail: wrong.detail, repaired: mends });
             }
         }
-        work.done(self.audited).await?;
+        work.done(self.audited, self.lowered).await?;
         findings.iter().for_each(|finding| self.found(finding));
         Ok(())
     }

@@ -358,18 +358,7 @@ async fn remove(args: &DiscardArgs, audited: &Audited) -> Result<Exit, Failure> 
         return Err(Failure::usage("which? Name some, or a filter such as --code bad_field, or --all"));
     }
     let filter = args.filter.filter(None);
-    let mut selection = select(audited, &filter);
-    let mut count = 0;
-    loop {
-        let rows = selection.rows().await.map_err(store_failure)?;
-        if rows.is_empty() {
-            break;
-        }
-        count += rows.len() as u64;
-        if args.yes {
-            discard(audited, &rows).await.map_err(store_failure)?;
-        }
-    }
+    let count = discard(audited, &filter, args.yes).await.map_err(store_failure)?;
     super::print(&match args.yes {
         true => format!("{} deleted\n", grouped(count)),
         false => format!("{} would be deleted; nothing was done: add --yes\n", grouped(count)),

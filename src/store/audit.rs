@@ -8,6 +8,7 @@ use crate::object::Record;
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::stream::BoxStream;
+use std::time::Duration;
 
 /// An object as a listing shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,6 +201,13 @@ pub enum Layer {
     Runs,
 }
 
+impl Layer {
+    /// Whether its pages are asked for by run; the others are by step.
+    pub fn is_of_runs(self) -> bool {
+        self == Layer::Runs
+    }
+}
+
 /// Which derived rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keys {
@@ -303,6 +311,11 @@ pub trait TableAudit: MetricsStore {
     /// Takes the derived rows of these keys away, and those that depend on them, so that what is recomputed stays whatever
     /// version stood there. Answers with what has to be [recomputed](MetricsStore::recompute) then.
     async fn forget(&self, touched: &Touched) -> Result<Touched, StoreError>;
+
+    /// How long after rows were taken away a query of somebody else may still end that read them before.
+    fn late(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Adds up again what is kept of these steps as their facts come, where anything is: once rows of facts have gone without
     /// a word, adding them again would count them twice.

@@ -42,10 +42,20 @@ impl Touched {
         self.runs.extend(other.runs);
     }
 
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.decisions.len() + self.steps.len() + self.runs.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The same in parts of at most so many keys each, to be recomputed one after the other.
     pub fn parts(mut self, at_most: usize) -> Vec<Touched> {
         let mut parts = Vec::new();
-        while self != Touched::default() {
+        while !self.is_empty() {
             let (mut part, mut room) = (Touched::default(), at_most.max(1));
             move_keys(&mut self.decisions, &mut part.decisions, &mut room);
             move_keys(&mut self.steps, &mut part.steps, &mut room);
@@ -110,8 +120,7 @@ mod tests {
             runs: keys("r", 3),
         };
         let parts = touched.clone().parts(5);
-        let size = |part: &Touched| part.decisions.len() + part.steps.len() + part.runs.len();
-        assert_eq!(parts.iter().map(size).collect::<Vec<_>>(), [5, 5, 2]);
+        assert_eq!(parts.iter().map(Touched::len).collect::<Vec<_>>(), [5, 5, 2]);
         let mut whole = Touched::default();
         for part in parts {
             whole.extend(part);

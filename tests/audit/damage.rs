@@ -1,11 +1,14 @@
 //! Damage of every kind, made by hand: it is found and named, and repaired to the model's state.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use serde_json::Value;
 
 use crate::place::{Place, Said};
 use crate::support::bodies::shuffled;
 use crate::support::model::State;
-use crate::support::worker::ran;
+use crate::support::worker::{Running, ran};
 
 const NOW: [&str; 3] = ["verify", "--min-age", "0s"];
 
@@ -287,4 +290,31 @@ fn rows_that_wait_for_a_merge() {
     }
     place.delete("steps/2026/02/28/s.json");
     found_and_mended(&place, &[], false, "orphan_row", "s");
+}
+
+/// A worker has read what a repair takes away, and writes what it derived from it once the repair has recomputed.
+#[test]
+fn rows_that_are_written_late() {
+    let place = Place::servers("minio");
+    let bodies = bodies(&place);
+    place.store(&bodies);
+    let (decision, key) = one_of(&place.state(), &bodies, "decisions", 7);
+    let database = &place.servers.as_ref().unwrap().database;
+    const DERIVED: [&str; 4] = ["step_totals", "run_steps", "steps", "runs"];
+    for table in DERIVED {
+        database.query(&format!("CREATE TABLE {{db}}.late_{table} AS {{db}}.{table}"));
+        database.query(&format!("INSERT INTO {{db}}.late_{table} SELECT * FROM {{db}}.{table} FINAL"));
+    }
+    place.delete(&key);
+    let mut command = place.worker(&["verify", "--min-age", "0s", "--repair"]);
+    let mut repair = Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let said = BufReader::new(repair.0.stderr.take().unwrap());
+    assert!(said.lines().any(|line| line.unwrap().contains("waiting 3 s for queries of others")));
+    for table in DERIVED {
+        database.query(&format!("INSERT INTO {{db}}.{table} SELECT * FROM {{db}}.late_{table}"));
+    }
+    assert!(repair.ended().success());
+    let without = without(&bodies, &decision);
+    place.assert_model(&without);
+    assert_eq!(verify(&place, &["--deep"]).code, 0);
 }

@@ -23,6 +23,7 @@ mod adopt;
 mod damage;
 mod letters;
 mod lookup;
+mod memory;
 mod place;
 mod purge;
 mod rebuild;

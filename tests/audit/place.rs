@@ -52,7 +52,12 @@ impl Place {
 
     pub fn worker(&self, args: &[&str]) -> Command {
         match &self.servers {
-            Some(deployment) => deployment.worker(self.dir.path(), args),
+            Some(deployment) => {
+                let mut command = deployment.worker(self.dir.path(), args);
+                // So long an audit that took something away waits for the queries of others.
+                command.env("CLICKHOUSE_TIMEOUT_MS", "3000");
+                command
+            }
             None => {
                 let mut command = worker(self.dir.path(), args);
                 command.env("XRAY_DATA_DIR", "data");

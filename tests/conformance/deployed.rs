@@ -9,7 +9,7 @@ use xray_processor_worker::event::kind_hint;
 use xray_processor_worker::publish::Destinations;
 
 use crate::harness::{Harness, Whose};
-use crate::rig::until;
+use crate::rig::{decision, until};
 use crate::support::bodies::hostile;
 use crate::support::deployment::Deployment;
 use crate::support::model::{Input, State, expected};
@@ -131,4 +131,49 @@ pub async fn twenty_thousand_events_two_workers_and_kill_9<H: Harness>() {
     }
     assert_eq!(harness.left().await, 0);
     site.stores.assert_state(&expected);
+}
+
+/// What a store refused, and what is no event: what was mended since is stored, the rest is a dead letter as before.
+pub async fn dead_letters_go_to_the_broker_again<H: Harness>() {
+    let dir = tempfile::tempdir().unwrap();
+    let harness = H::start(Whose::Deployed).await;
+    let site = Site::new(&harness, dir.path());
+    let migrated = output(&mut site.command(&["migrate"]));
+    assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+    let tables = &site.stores.database;
+    tables.query("ALTER TABLE {db}.decision_events ADD CONSTRAINT picky CHECK step_id != 'refused'");
+    let bodies: Vec<Vec<u8>> = [
+        Bytes::from_static(br#"{"id":"refused","type":"t","name":"n","startedAt":"2026-01-31T11:00:00Z"}"#),
+        decision("good", "s"),
+        decision("refused-1", "refused"),
+        decision("refused-2", "refused"),
+        Bytes::from_static(br#"{"type":"decision","data":{"id":"no event"}}"#),
+    ]
+    .map(Vec::from)
+    .into();
+    let mut worker = site.worker();
+    site.publish(&write_lines(dir.path().join("input"), &bodies));
+    site.drained().await;
+    let letters =
+        || tables.query("SELECT code, redriven_at IS NULL FROM {db}.dead_letters FINAL ORDER BY code FORMAT TSV");
+    assert_eq!(letters(), "missing_field\t1\nstore_refused\t1\nstore_refused\t1\n");
+
+    tables.query("ALTER TABLE {db}.decision_events DROP CONSTRAINT picky");
+    let redrive = ["dead-letters", "redrive", "--to-queue", "--all", "--output", "json"];
+    let redriven = output(&mut site.command(&redrive));
+    assert!(redriven.status.success(), "{}", String::from_utf8_lossy(&redriven.stderr));
+    let counts: serde_json::Value = serde_json::from_slice(&redriven.stdout).unwrap();
+    assert_eq!((&counts["sent"], &counts["lost"]), (&3.into(), &0.into()), "{counts}");
+    site.drained().await;
+    let discarded = output(&mut site.command(&["dead-letters", "discard", "--code", "store_refused", "--yes"]));
+    assert!(discarded.status.success(), "{}", String::from_utf8_lossy(&discarded.stderr));
+    worker.terminate();
+    assert!(worker.ended().success());
+    site.stores.assert_state(&model(&bodies, &[]));
+    // Nothing is left to send: all of them are marked, what is still none too.
+    assert_eq!(letters(), "missing_field\t0\n");
+    let again = output(&mut site.command(&redrive));
+    let counts: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!((again.status.code(), &counts["sent"]), (Some(0), &0.into()), "{counts}");
+    assert_eq!(harness.left().await, 0);
 }

@@ -64,6 +64,7 @@ macro_rules! conforms {
             who_is_refused_says_why_in_one_sentence
             what_sdks_send_to_sources_that_do_not_exist_yet
             twenty_thousand_events_two_workers_and_kill_9
+            dead_letters_go_to_the_broker_again
         }
     };
 }

@@ -15,6 +15,7 @@ use clickhouse::Row;
 use futures_util::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 #[derive(Row, Deserialize)]
 struct StoredLetter {
@@ -105,6 +106,10 @@ impl TableAudit for ClickHouseTables {
 
     async fn forget(&self, touched: &Touched) -> Result<Touched, StoreError> {
         self.noted(removal::derived(&self.connection, touched).await).await
+    }
+
+    fn late(&self) -> Duration {
+        self.connection.timeout()
     }
 
     async fn remove_letters(&self, sha256: &[String]) -> Result<(), StoreError> {
