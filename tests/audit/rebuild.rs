@@ -2,10 +2,11 @@
 //! run.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::damage::{bodies, bodies_of};
 use crate::place::Place;
+use crate::support::model::diff;
 use crate::support::worker::{Running, write_lines};
 
 /// Queries are over after so long, and so is the wait for the last of them.
@@ -82,25 +83,34 @@ fn restore_drill(place: &Place) {
     place.assert_model(&bodies);
 }
 
-/// Killed at ever later moments, the exchange among them.
+/// Killed again and again, each time a little further on, the exchange among the moments. By hand with as many events as
+/// one likes: `XRAY_REBUILD_RUNS` runs of some 70 events each.
 fn killed_and_resumed(place: &Place) {
     let runs = std::env::var("XRAY_REBUILD_RUNS").unwrap_or_else(|_| "60".into());
     let bodies = bodies_of(place, &runs);
     place.store(&bodies);
+    let live = place.state();
+    place.both("DELETE FROM {db}.decision_events WHERE outcome = 'kept'");
+    let began = Instant::now();
+    rebuild(place, &[]);
+    let whole = began.elapsed();
+    assert_eq!(diff(&live, &place.state()), [""; 0], "row by row");
     place.both("DELETE FROM {db}.decision_events WHERE outcome = 'kept'");
     let mut broken_off = 0;
-    for millis in [150, 400, 800, 1200, 1600, 2000, 2500, 3500] {
+    for _ in 0..8 {
         let mut command = place.worker(&["rebuild"]);
         command.env(TIMEOUT.0, TIMEOUT.1).stdout(Stdio::null()).stderr(Stdio::null());
         let mut running = Running(command.spawn().unwrap());
-        std::thread::sleep(Duration::from_millis(millis));
+        std::thread::sleep(whole / 6);
         running.kill_9();
         broken_off += u32::from(is_unfinished(place));
     }
-    assert!(broken_off > 0, "every one was done before it was killed");
-    rebuild(place, &[]);
+    assert!(broken_off >= 2, "killed {broken_off} times in the middle, {whole:?} long");
+    let counts = rebuild(place, &[]);
+    println!("killed {broken_off} times in the middle; the whole takes {whole:?}; the last: {counts}");
     assert!(!is_unfinished(place));
     place.assert_model(&bodies);
+    assert_eq!(diff(&live, &place.state()), [""; 0], "row by row");
     assert_clean(place);
 }
 
