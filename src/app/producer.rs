@@ -61,4 +61,16 @@ impl Producer for AnyProducer {
             AnyProducer::Sqs(ref producer) => producer.send(to, body).await,
         }
     }
+
+    #[cfg_attr(not(any(feature = "kafka", feature = "rabbitmq", feature = "sqs")), allow(unused_variables))]
+    fn refuses(&self, body: &[u8]) -> Option<&'static str> {
+        match *self {
+            #[cfg(feature = "kafka")]
+            AnyProducer::Kafka(ref producer) => producer.refuses(body),
+            #[cfg(feature = "rabbitmq")]
+            AnyProducer::Rabbitmq(ref producer) => producer.refuses(body),
+            #[cfg(feature = "sqs")]
+            AnyProducer::Sqs(ref producer) => producer.refuses(body),
+        }
+    }
 }

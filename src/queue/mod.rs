@@ -116,6 +116,11 @@ pub trait Producer: Debug + Send + Sync + 'static {
     ///
     /// `Err`: it may or may not be there; sending it again does no harm to this worker. A dropped call likewise.
     fn send(&self, to: &str, body: Bytes) -> impl Future<Output = Result<(), QueueError>> + Send;
+
+    /// Why no message of this broker could ever have such a body, where that is so.
+    fn refuses(&self, _body: &[u8]) -> Option<&'static str> {
+        None
+    }
 }
 
 /// A failed call of a broker: what failed, on what.

@@ -99,6 +99,9 @@ impl Refusal {
             500.. => V::Busy,
             // The two say the same; servers other than AWS's may know only this.
             400 if self.message.contains("specified queue does not exist") => V::NoQueue,
+            400 if self.message.contains("must be shorter than") || self.message.contains("MessageTooLong") => {
+                V::TooLong
+            }
             401 | 403 => V::Denied,
             _ => V::Refused,
         })

@@ -91,6 +91,10 @@ struct Health {
     last_failure: Option<Instant>,
     /// Until then nothing is asked.
     quiet: Instant,
+    /// Nor are messages renewed.
+    no_renewals: Instant,
+    /// How long that is at most.
+    soon: Duration,
     pace: Pace,
 }
 
@@ -118,13 +122,13 @@ impl Lane {
             connection,
             epoch: Epoch::new(sender),
             ledger: Ledger::new(settings.visibility_timeout),
-            appetite: Appetite::new(settings.polls, &shared.limits, settings.queue_urls.len()),
+            appetite: Appetite::new(settings.polls, &shared.limits, shared.queues),
             asked: 0,
             polls: FuturesUnordered::new(),
             calls: FuturesUnordered::new(),
             looks: FuturesUnordered::new(),
             next_look: now,
-            health: Health { fine: false, missing: None, failures: 0, last_failure: None, quiet: now, pace },
+            health: Health::new(settings.visibility_timeout, now),
             advised: Vec::new(),
             blind: false,
             shared,
@@ -174,17 +178,20 @@ impl Lane {
         let overdue = self.ledger.overdue(now);
         if !overdue.is_empty() {
             tracing::warn!(
-                queue = &*self.source.name,
+                queue = self.source.label,
                 messages = overdue.len(),
                 "messages are held for almost the 12 h that SQS allows: they are given back, to come again"
             );
             self.release(&overdue, None);
         }
-        if now < self.health.quiet {
-            return;
-        }
-        for act in [Act::Delete, Act::Return, Act::Renew] {
-            while self.calls.len() < self.health.at_once(CALLS) {
+        let quiet = now < self.health.quiet;
+        for act in [Act::Renew, Act::Delete, Act::Return] {
+            // What is not renewed in time comes again.
+            let (quiet, at_once) = match act {
+                Act::Renew => (now < self.health.no_renewals, CALLS),
+                Act::Delete | Act::Return => (quiet, self.health.at_once(CALLS)),
+            };
+            while !quiet && self.calls.len() < at_once {
                 let messages = self.ledger.next(act, now);
                 if messages.is_empty() {
                     break;
@@ -192,7 +199,7 @@ impl Lane {
                 self.calls.push(self.tell(act, messages, now));
             }
         }
-        if stopping {
+        if stopping || quiet {
             return;
         }
         if self.looks.is_empty() && now >= self.next_look {
@@ -318,7 +325,7 @@ impl Lane {
                 self.well(looked.sent);
             }
             Ok(None) => {
-                tracing::info!(queue = &*self.source.name, "created the queue");
+                tracing::info!(queue = self.source.label, "created the queue");
                 self.next_look = now;
             }
             // One can do without.
@@ -328,11 +335,15 @@ impl Lane {
                     let error = self.error(looked.doing, &failed);
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(
-                        queue = &*self.source.name,
+                        queue = self.source.label,
                         error,
                         "the lag is not known, nor what the queue is like"
                     );
                 }
+            }
+            Err(failed) if failed.verdict() == Some(Verdict::NoQueue) => {
+                self.missing();
+                self.make_or_wait(now);
             }
             Err(failed) => {
                 self.shared.count(&self.source, None);
@@ -345,14 +356,14 @@ impl Lane {
         let advice = advice(attributes);
         if advice != self.advised {
             for sentence in &advice {
-                tracing::warn!(queue = &*self.source.name, "the queue works against the worker: {sentence}");
+                tracing::warn!(queue = self.source.label, "the queue works against the worker: {sentence}");
             }
             self.advised = advice;
         }
     }
 
     fn error(&self, doing: Doing, failed: &Failed) -> crate::queue::QueueError {
-        trouble::failed(doing, &self.source.name, &self.shared.clients.endpoint(&self.source), failed)
+        trouble::failed(doing, &self.source.label, &self.shared.clients.endpoint(&self.source), failed)
     }
 
     fn failed(&mut self, doing: Doing, sent: Instant, failed: &Failed) {
@@ -364,26 +375,31 @@ impl Lane {
             self.health.fine = false;
             self.shared.lane(&self.source, State::Failing(self.error(doing, failed)));
         } else {
-            tracing::debug!(queue = &*self.source.name, error = failed.cause(), "a request failed, trying again");
+            tracing::debug!(queue = self.source.label, error = failed.cause(), "a request failed, trying again");
         }
     }
 
-    /// It does not exist: creates it, where that is asked for, or looks for it again after a while.
+    /// It does not exist: nothing more is asked until it is seen again.
     fn missing(&mut self) {
-        let now = Instant::now();
-        // News of requests that were under way together is none.
-        if self.health.missing.is_some() && now < self.next_look && self.looks.is_empty() {
+        if self.health.missing.is_some() {
             return;
         }
-        if self.shared.settings.create_queues && self.looks.is_empty() {
+        self.health.missing = Some(MISSING.0);
+        self.health.fine = false;
+        self.next_look = Instant::now();
+        self.shared.count(&self.source, Some(0));
+        // It is no news that one is missing which we are about to create.
+        let create = self.shared.settings.create_queues;
+        self.shared.lane(&self.source, if create { State::Starting } else { State::Missing });
+    }
+
+    fn make_or_wait(&mut self, now: Instant) {
+        if self.shared.settings.create_queues {
             self.looks.push(self.look(Doing::Create, now));
         }
-        let pause = self.health.missing.map_or(MISSING.0, |pause| (pause * 2).min(MISSING.1));
-        self.health.missing = Some(pause);
-        self.health.fine = false;
+        let pause = self.health.missing.unwrap_or(MISSING.0);
+        self.health.missing = Some((pause * 2).min(MISSING.1));
         self.next_look = now + jitter(pause);
-        self.shared.count(&self.source, Some(0));
-        self.shared.lane(&self.source, State::Missing);
     }
 
     fn well(&mut self, sent: Instant) {
@@ -396,19 +412,35 @@ impl Lane {
 }
 
 impl Health {
+    fn new(visibility: Duration, now: Instant) -> Self {
+        Health {
+            fine: false,
+            missing: None,
+            failures: 0,
+            last_failure: None,
+            quiet: now,
+            no_renewals: now,
+            soon: visibility / 20,
+            pace: Pace::default(),
+        }
+    }
+
     /// A request that was sent then failed: nothing is asked for a while.
     fn pause(&mut self, sent: Instant) {
         if self.last_failure.is_none_or(|last| sent > last) {
             let now = Instant::now();
             self.failures += 1;
             self.last_failure = Some(now);
-            self.quiet = now + self.pace.next();
+            let pause = self.pace.next();
+            self.quiet = now + pause;
+            self.no_renewals = now + pause.min(self.soon);
         }
     }
 
     fn well(&mut self, sent: Instant) {
         if self.last_failure.is_none_or(|last| sent > last) {
             self.failures = 0;
+            self.pace = Pace::default();
         }
     }
 

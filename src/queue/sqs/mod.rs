@@ -36,7 +36,7 @@ use futures_util::FutureExt;
 use lane::Lane;
 use receipt::{Command, settle};
 use source::Source;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,6 +61,8 @@ pub struct SqsQueue {
 struct Shared {
     settings: Sqs,
     limits: Limits,
+    /// How many share the limits.
+    queues: usize,
     clients: Clients,
     inbox: Inbox<Receipt>,
     /// Messages are wanted for the first time, or something was taken out of the inbox.
@@ -75,7 +77,7 @@ impl SqsQueue {
     /// that is away is waited for. `Err` where the settings are wrong. To be called within a runtime of Tokio.
     pub fn start(settings: &Sqs, limits: &Limits) -> Result<SqsQueue, QueueError> {
         let sources = sources(settings)?;
-        let urls: Vec<String> = sources.iter().map(|source| source.url.clone()).collect();
+        let labels: Vec<String> = sources.iter().map(|source| source.label.clone()).collect();
         let relieved = Arc::new(Notify::new());
         let shared = Arc::new(Shared {
             clients: Clients::new(settings)?,
@@ -84,9 +86,10 @@ impl SqsQueue {
                 move || relieved.notify_waiters()
             }),
             relieved,
-            status: Board::new(&urls, trouble::missing),
-            counts: Mutex::new(urls.iter().map(|url| (url.clone(), None)).collect()),
-            settings: Sqs { queue_urls: urls, ..settings.clone() },
+            status: Board::new(&labels, trouble::missing),
+            counts: Mutex::new(labels.into_iter().map(|label| (label, None)).collect()),
+            queues: sources.len(),
+            settings: settings.clone(),
             limits: limits.clone(),
         });
         if let Some(first) = sources.first() {
@@ -101,7 +104,7 @@ impl SqsQueue {
                 // One queue that nobody consumes any more would look like one that is empty.
                 while let Err(panic) = AssertUnwindSafe(lane()).catch_unwind().await {
                     drop(panic);
-                    tracing::error!(queue = &*source.name, "consuming failed, which is a bug; beginning anew");
+                    tracing::error!(queue = source.label, "consuming failed, which is a bug; beginning anew");
                     tokio::select! {
                         () = stop.cancelled() => return,
                         () = sleep(AFTER_PANIC) => {}
@@ -115,9 +118,7 @@ impl SqsQueue {
 
 /// The queues that the settings name, each once, at least one.
 fn sources(settings: &Sqs) -> Result<Vec<Source>, QueueError> {
-    let mut seen = BTreeSet::new();
-    let urls = settings.queue_urls.iter().filter(|url| seen.insert(url.as_str()));
-    let sources: Vec<Source> = urls.map(|url| Source::parse(url)).collect::<Result<_, _>>().map_err(QueueError::new)?;
+    let sources = Source::parse_all(&settings.queue_urls).map_err(QueueError::new)?;
     if sources.is_empty() {
         return Err(QueueError::new(
             "SQS_QUEUE_URL is not set: name the queues by their URLs, separated by commas, like \
@@ -174,13 +175,13 @@ impl QueueBackend for SqsQueue {
 
 impl Shared {
     fn lane(&self, source: &Source, lane: State) {
-        self.status.lane(&self.inbox, &source.url, lane);
+        self.status.lane(&self.inbox, &source.label, lane);
     }
 
     /// So many messages are in this queue; `None`: nobody knows.
     fn count(&self, source: &Source, messages: Option<u64>) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.insert(source.url.clone(), messages);
+        counts.insert(source.label.clone(), messages);
         self.inbox.set_lag(counts.values().copied().sum());
     }
 }

@@ -42,6 +42,7 @@ struct Sending {
     body: String,
     /// Tells SQS that a second try is one.
     id: String,
+    /// In a queue that keeps an order a body is a group of its own: workers need no order, and SQS gives out a group as one.
     group: String,
     sent: oneshot::Sender<Result<(), QueueError>>,
 }
@@ -53,15 +54,15 @@ impl SqsProducer {
         let (mut queues, mut names, mut tasks) = (BTreeMap::new(), Vec::new(), JoinSet::new());
         for source in super::sources(settings)? {
             let (sender, receiver) = unbounded_channel();
-            names.push(source.name.to_string());
-            queues.entry(source.name.to_string()).or_insert(sender);
+            names.push(source.label.clone());
+            queues.insert(source.label.clone(), sender);
             let (clients, create) = (clients.clone(), settings.create_queues);
             tasks.spawn(async move { Outlet { source, clients, create }.run(receiver).await });
         }
         Ok(SqsProducer { queues, names, _tasks: tasks })
     }
 
-    /// The queues by their names, which is what the last parts of their URLs are.
+    /// What the queues are called here: by the last parts of their URLs, or by those where two are the same.
     pub fn names(&self) -> &[String] {
         &self.names
     }
@@ -77,7 +78,7 @@ impl Producer for SqsProducer {
         let (sent, done) = oneshot::channel();
         let sending = Sending {
             id: format!("{:032x}", rand::rng().random::<u128>()),
-            group: group(&body),
+            group: Sha256::of(&body).to_string(),
             body: String::from_utf8_lossy(&body).into_owned(),
             sent,
         };
@@ -85,13 +86,10 @@ impl Producer for SqsProducer {
         queue.send(sending).map_err(|_| gone())?;
         done.await.map_err(|_| gone())?
     }
-}
 
-/// In a queue that keeps an order: one of 256 groups, by the body. Workers need no order, and a group is consumed by one of
-/// them at a time.
-fn group(body: &[u8]) -> String {
-    let digest = Sha256::of(body).to_string();
-    digest.get(..2).unwrap_or_default().to_owned()
+    fn refuses(&self, body: &[u8]) -> Option<&'static str> {
+        refused(body)
+    }
 }
 
 /// Sends to one queue.
@@ -144,7 +142,7 @@ impl Outlet {
     }
 
     fn error(&self, doing: Doing, failed: &Failed) -> QueueError {
-        trouble::failed(doing, &self.source.name, &self.clients.endpoint(&self.source), failed)
+        trouble::failed(doing, &self.source.label, &self.clients.endpoint(&self.source), failed)
     }
 
     /// Sends them in one request. Those that SQS has, or refuses for good, are taken out of the batch.
@@ -242,7 +240,5 @@ mod tests {
             sizes.push(batch(&mut waiting).len());
         }
         assert_eq!(sizes, [10, 10, 6, 1, 1, 1]);
-        assert_ne!(group(b"a"), group(b"b"));
-        assert_eq!(group(b"a").len(), 2);
     }
 }

@@ -1,5 +1,6 @@
 //! A queue as its URL tells.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// How SQS ends the names of its queues that keep an order.
@@ -12,6 +13,8 @@ pub(super) struct Source {
     pub(super) url: String,
     /// The last part of the URL.
     pub(super) name: Arc<str>,
+    /// What people are told: the name, or the URL where that is not enough.
+    pub(super) label: String,
     /// Scheme, host and port of the URL.
     pub(super) origin: String,
     /// Where the host is one of AWS's.
@@ -37,7 +40,27 @@ impl Source {
             return Err(wrong("does not end in the name of a queue: letters, digits, - and _, at most 80"));
         }
         let origin = url.strip_suffix(path).unwrap_or(url).trim_end_matches('/');
-        Ok(Source { url: url.to_owned(), name: name.into(), origin: origin.to_owned(), region: region(host) })
+        Ok(Source {
+            url: url.to_owned(),
+            name: name.into(),
+            label: name.to_owned(),
+            origin: origin.to_owned(),
+            region: region(host),
+        })
+    }
+
+    /// Of several URLs, each once.
+    pub(super) fn parse_all(urls: &[String]) -> Result<Vec<Source>, String> {
+        let mut seen = BTreeSet::new();
+        let urls = urls.iter().filter(|url| seen.insert(url.as_str()));
+        let mut sources: Vec<Source> = urls.map(|url| Source::parse(url)).collect::<Result<_, _>>()?;
+        let names: Vec<_> = sources.iter().map(|source| source.name.clone()).collect();
+        for source in &mut sources {
+            if names.iter().filter(|name| **name == source.name).count() > 1 {
+                source.label = source.url.clone();
+            }
+        }
+        Ok(sources)
     }
 
     /// Whether it keeps messages of a group in order.
@@ -74,6 +97,13 @@ mod tests {
         assert_eq!((&*source.name, source.origin.as_str()), ("q_1.fifo", "http://127.0.0.1:9324"));
         assert_eq!((source.region.as_deref(), source.is_fifo()), (None, true));
         assert_eq!(Source::parse("http://localhost/q").unwrap().origin, "http://localhost");
+    }
+
+    #[test]
+    fn each_has_a_label_of_its_own() {
+        let urls = ["http://a/1/q", "http://b/1/q", "http://a/1/q", "http://a/1/r"].map(str::to_owned);
+        let labels: Vec<_> = Source::parse_all(&urls).unwrap().into_iter().map(|source| source.label).collect();
+        assert_eq!(labels, ["http://a/1/q", "http://b/1/q", "r"]);
     }
 
     #[test]

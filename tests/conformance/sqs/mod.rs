@@ -1,11 +1,15 @@
 //! SQS, as ElasticMQ speaks it, with queues of either type.
 
+mod cases;
+mod proxy;
+
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_sqs::error::ProvideErrorMetadata;
 use aws_sdk_sqs::types::{MessageAttributeValue, QueueAttributeName};
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -124,7 +128,7 @@ impl<const FIFO: bool> SqsHarness<FIFO> {
         let request = self.client().get_queue_attributes().queue_url(self.url(queue));
         let attributes = match request.attribute_names(QueueAttributeName::All).send().await {
             Ok(answer) => answer.attributes.unwrap(),
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_queue_does_not_exist()) => return 0,
+            Err(error) if error.code().is_some_and(|code| code.contains("QueueDoesNotExist")) => return 0,
             Err(error) => panic!("{error:?}"),
         };
         let number = |name| attributes[&name].parse::<u64>().unwrap();
