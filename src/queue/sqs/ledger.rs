@@ -128,11 +128,13 @@ impl<W: Clone> Ledger<W> {
     fn advance(&mut self, group: &Arc<str>) {
         for id in self.groups.get(group).into_iter().flatten() {
             match self.entries.get(id) {
-                Some(entry) if entry.state == State::Stored => {
-                    if !entry.busy {
+                Some(Entry { state: State::Stored, busy, .. }) => {
+                    if !busy {
                         self.deletes.insert(*id);
                     }
                 }
+                // It is not ours any more, and SQS may have given out what came behind it since.
+                Some(Entry { state: State::Returned, .. }) => {}
                 _ => break,
             }
         }
