@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod audit;
+mod aws;
 pub mod budget;
 mod ca_file;
 mod causes;

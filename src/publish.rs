@@ -10,6 +10,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -63,6 +64,8 @@ pub struct Published {
     pub sent: AtomicU64,
     /// Messages that the broker has confirmed.
     pub confirmed: AtomicU64,
+    /// Lines that no message of this broker could carry, and why not the first of them.
+    pub left_out: Mutex<(u64, &'static str)>,
 }
 
 impl Published {
@@ -99,7 +102,7 @@ pub enum PublishError {
 }
 
 /// Publishes all of `input`, at most `rate` messages a second where one is given, and returns how many went to each
-/// destination, all of them confirmed. At the first failure it reads no further, and waits for what is on its way.
+/// destination, all of them confirmed. Lines that the broker cannot carry are left out. At the first failure it reads no further, and waits for what is on its way.
 pub async fn publish<P: Producer>(
     producer: &P,
     destinations: &Destinations,
@@ -166,6 +169,11 @@ pub async fn publish<P: Producer>(
                 outcome = Err(PublishError::TooLong(line.number));
                 break 'reading;
             }
+            if let Some(why) = producer.refuses(&line.body) {
+                let mut left_out = published.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+                *left_out = (left_out.0 + 1, if left_out.0 == 0 { why } else { left_out.1 });
+                continue;
+            }
             let bytes = line.body.len();
             let ready = async {
                 pace.next().await;
@@ -213,7 +221,6 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
 
     #[derive(Debug, Default)]
     struct Fake {
@@ -229,6 +236,10 @@ mod tests {
             self.sent.lock().unwrap().push((to.to_owned(), body));
             tokio::time::sleep(Duration::from_millis(10)).await;
             Ok(())
+        }
+
+        fn refuses(&self, body: &[u8]) -> Option<&'static str> {
+            body.contains(&0).then_some("it holds zeros")
         }
     }
 
@@ -273,6 +284,15 @@ mod tests {
         let (result, confirmed) = run(&fake, "a\nb\nc\n", None).await;
         assert_eq!(result.unwrap_err().to_string(), "line 2 was not confirmed: full");
         assert!((1..=2).contains(&confirmed), "{confirmed}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_broker_cannot_carry_is_left_out_and_counted() {
+        let (fake, published) = (Fake::default(), Published::default());
+        let text = "a\n\0\nb\n\0\0\n";
+        let counts = publish(&fake, &three(), text.as_bytes(), None, &published).await.unwrap();
+        assert_eq!(counts.values().sum::<u64>(), 2);
+        assert_eq!(*published.left_out.lock().unwrap(), (2, "it holds zeros"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -25,6 +25,8 @@ use crate::queue::kafka::KafkaQueue;
 use crate::queue::memory::{MemoryQueue, Refused};
 #[cfg(feature = "rabbitmq")]
 use crate::queue::rabbitmq::RabbitmqQueue;
+#[cfg(feature = "sqs")]
+use crate::queue::sqs::SqsQueue;
 use crate::queue::{self, QueueBackend, QueueError};
 use crate::shutdown;
 use crate::store::{MetricsStore, RowCounts, StoreError};
@@ -74,6 +76,11 @@ pub async fn serve(config: &Config) -> Result<(), Failure> {
         #[cfg(feature = "rabbitmq")]
         QueueType::Rabbitmq => {
             let queue = RabbitmqQueue::start(&config.rabbitmq, &config.limits).map_err(queue_failure)?;
+            parts.run(&queue, Some(listener), None, &stop).await
+        }
+        #[cfg(feature = "sqs")]
+        QueueType::Sqs => {
+            let queue = SqsQueue::start(&config.sqs, &config.limits).map_err(queue_failure)?;
             parts.run(&queue, Some(listener), None, &stop).await
         }
         other => Err(not_compiled_in(other)),
@@ -224,7 +231,7 @@ fn on_signals(stop: &Stop) -> Result<(), Failure> {
 }
 
 /// What is wrong with a queue that has not been spoken to yet is wrong with its configuration.
-#[cfg_attr(not(any(feature = "kafka", feature = "rabbitmq")), allow(dead_code))]
+#[cfg_attr(not(any(feature = "kafka", feature = "rabbitmq", feature = "sqs")), allow(dead_code))]
 fn queue_failure(error: QueueError) -> Failure {
     Failure::usage(causes::chain(&error))
 }

@@ -7,6 +7,8 @@ use crate::exit::Failure;
 use crate::queue::kafka::KafkaProducer;
 #[cfg(feature = "rabbitmq")]
 use crate::queue::rabbitmq::RabbitmqProducer;
+#[cfg(feature = "sqs")]
+use crate::queue::sqs::SqsProducer;
 use crate::queue::{Producer, QueueError};
 use bytes::Bytes;
 
@@ -17,22 +19,30 @@ pub(super) enum AnyProducer {
     Kafka(KafkaProducer),
     #[cfg(feature = "rabbitmq")]
     Rabbitmq(Box<RabbitmqProducer>),
+    #[cfg(feature = "sqs")]
+    Sqs(SqsProducer),
 }
 
 impl AnyProducer {
     /// That of `QUEUE_TYPE`, and the topics or queues of it. `without` is what to say where that is no broker.
-    pub(super) fn start<'a>(config: &'a Config, without: &str) -> Result<(AnyProducer, &'a [String]), Failure> {
+    pub(super) fn start(config: &Config, without: &str) -> Result<(AnyProducer, Vec<String>), Failure> {
         match config.queue.kind {
             QueueType::Memory => Err(Failure::usage(without)),
             #[cfg(feature = "kafka")]
             QueueType::Kafka => {
                 let producer = KafkaProducer::start(&config.kafka).map_err(super::queue_failure)?;
-                Ok((AnyProducer::Kafka(producer), &config.kafka.topics))
+                Ok((AnyProducer::Kafka(producer), config.kafka.topics.clone()))
             }
             #[cfg(feature = "rabbitmq")]
             QueueType::Rabbitmq => {
                 let producer = RabbitmqProducer::start(&config.rabbitmq).map_err(super::queue_failure)?;
-                Ok((AnyProducer::Rabbitmq(Box::new(producer)), &config.rabbitmq.queues))
+                Ok((AnyProducer::Rabbitmq(Box::new(producer)), config.rabbitmq.queues.clone()))
+            }
+            #[cfg(feature = "sqs")]
+            QueueType::Sqs => {
+                let producer = SqsProducer::start(&config.sqs).map_err(super::queue_failure)?;
+                let names = producer.names().to_vec();
+                Ok((AnyProducer::Sqs(producer), names))
             }
             other => Err(not_compiled_in(other)),
         }
@@ -40,13 +50,27 @@ impl AnyProducer {
 }
 
 impl Producer for AnyProducer {
-    #[cfg_attr(not(any(feature = "kafka", feature = "rabbitmq")), allow(unused_variables))]
+    #[cfg_attr(not(any(feature = "kafka", feature = "rabbitmq", feature = "sqs")), allow(unused_variables))]
     async fn send(&self, to: &str, body: Bytes) -> Result<(), QueueError> {
         match *self {
             #[cfg(feature = "kafka")]
             AnyProducer::Kafka(ref producer) => producer.send(to, body).await,
             #[cfg(feature = "rabbitmq")]
             AnyProducer::Rabbitmq(ref producer) => producer.send(to, body).await,
+            #[cfg(feature = "sqs")]
+            AnyProducer::Sqs(ref producer) => producer.send(to, body).await,
+        }
+    }
+
+    #[cfg_attr(not(any(feature = "kafka", feature = "rabbitmq", feature = "sqs")), allow(unused_variables))]
+    fn refuses(&self, body: &[u8]) -> Option<&'static str> {
+        match *self {
+            #[cfg(feature = "kafka")]
+            AnyProducer::Kafka(ref producer) => producer.refuses(body),
+            #[cfg(feature = "rabbitmq")]
+            AnyProducer::Rabbitmq(ref producer) => producer.refuses(body),
+            #[cfg(feature = "sqs")]
+            AnyProducer::Sqs(ref producer) => producer.refuses(body),
         }
     }
 }

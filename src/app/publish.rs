@@ -9,6 +9,7 @@ use crate::publish::{Destinations, Published, publish as publish_all};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::Path;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -25,13 +26,19 @@ pub async fn publish(config: &Config, file: &Path, rate: Option<u32>) -> Result<
     let Input::Text { reader, bytes, .. } = Input::open(file).await? else {
         return Err(Failure::failed("an input that is opened is text"));
     };
-    let (published, destinations) = (Published::default(), Destinations::new(to));
+    let (published, destinations) = (Published::default(), Destinations::new(&to));
     let confirmed = || published.confirmed.load(Relaxed);
     let outcome = tokio::select! {
         outcome = publish_all(&producer, &destinations, reader, rate, &published) => outcome,
         never = say_if_stalled(&published) => match never {},
         never = progress::show(&confirmed, "messages published", &published.read, bytes) => match never {},
     };
+    let (left_out, why) = *published.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+    if left_out > 0 {
+        progress::warn(&format!(
+            "{left_out} lines are left out, as this broker cannot carry them (of the first: {why})"
+        ));
+    }
     outcome.map_err(|error| {
         Failure::failed(format!(
             "{error}; {} messages are confirmed, and publishing all of it again does no harm",

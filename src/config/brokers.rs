@@ -165,6 +165,75 @@ pub(super) const RABBITMQ: Section = Section {
     ],
 };
 
+pub(super) const SQS: Section = Section {
+    title: "SQS",
+    doc: "With `QUEUE_TYPE=sqs`. Credentials are those of `AWS_ACCESS_KEY_ID` and its neighbours, else what AWS's default chain \
+          finds: environment, profile, web identity, container, instance, SSO. [brokers.md](brokers.md) has a minimal and a \
+          production configuration.",
+    settings: &[
+        Setting {
+            env: "SQS_QUEUE_URL",
+            path: "sqs.queue_urls",
+            default: None,
+            kind: Kind::List(|d, v| d.config.sqs.queue_urls = v),
+            doc: "URLs of the queues to consume, separated by commas. Those that do not exist yet are waited for.",
+        },
+        Setting {
+            env: "SQS_ENDPOINT",
+            path: "sqs.endpoint",
+            default: None,
+            kind: Kind::Endpoint(|d, v| d.sqs_endpoint = Some(v)),
+            doc: "The server to speak to, where it is not the one that the queue's URL names: a URL, or a host name (then \
+                  with TLS).",
+        },
+        Setting {
+            env: "SQS_CREATE_QUEUES",
+            path: "sqs.create_queues",
+            default: Some("false"),
+            kind: Kind::Bool(|d, v| d.config.sqs.create_queues = v),
+            doc: "Whether to create missing queues, by the last part of their URLs. Queues that are there stay as they are.",
+        },
+        Setting {
+            env: "SQS_VISIBILITY_TIMEOUT_MS",
+            path: "sqs.visibility_timeout_ms",
+            default: Some("30000"),
+            kind: Kind::Millis(2000..=MAX_MILLIS * 12, |d, v| d.config.sqs.visibility_timeout = v),
+            doc: "How long a message stays hidden from others, in whole seconds, whatever the queue itself says. It is renewed \
+                  at half of this for as long as the message is held; so it is how long the messages of a worker that crashed \
+                  are waited for.",
+        },
+        Setting {
+            env: "SQS_WAIT_TIME_MS",
+            path: "sqs.wait_time_ms",
+            default: Some("5000"),
+            kind: Kind::Millis(0..=20_000, |d, v| d.config.sqs.wait_time = v),
+            doc: "How long SQS waits for a first message, in whole seconds. Longer costs fewer requests where there is little \
+                  to do, and a shutdown waits for the polls under way, up to 8 s.",
+        },
+        Setting {
+            env: "SQS_POLLS",
+            path: "sqs.polls",
+            default: Some("8"),
+            kind: Kind::Count(1..=64, |d, v| d.config.sqs.polls = v),
+            doc: "Polls of a queue at once, at most. One where there is little to do.",
+        },
+        Setting {
+            env: "SQS_TIMEOUT_MS",
+            path: "sqs.timeout_ms",
+            default: Some("5000"),
+            kind: Kind::Millis(100..=MAX_MILLIS, |d, v| d.config.sqs.timeout = v),
+            doc: "How long one request may take, a poll that much longer than it waits.",
+        },
+        Setting {
+            env: "SQS_CA_FILE",
+            path: "sqs.ca_file",
+            default: None,
+            kind: Kind::File(|d, v| d.config.sqs.ca_file = Some(v)),
+            doc: "Certificates in PEM to trust beside those of the system.",
+        },
+    ],
+};
+
 /// What librdkafka may not be told otherwise, and why; a setting's name where there is one.
 const PROTECTED: &[(&str, &str)] = &[
     ("bootstrap.servers", "KAFKA_BROKERS"),

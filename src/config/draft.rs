@@ -3,9 +3,12 @@
 use super::endpoint::Endpoint;
 use super::problems::Problems;
 use super::settings;
-use super::{Config, Credentials, Kafka, S3, S3Flavor, brokers};
+use super::{Config, Credentials, Kafka, QueueType, S3, S3Flavor, brokers};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
+
+/// AWS's own names for the two keys.
+const AWS_KEYS: [&str; 2] = ["s3.aws.access_key_id", "s3.aws.secret_access_key"];
 
 /// The settings that were given, anywhere but as a default: their path, and their name as the user typed it.
 pub(super) type Given = BTreeMap<&'static str, String>;
@@ -22,6 +25,7 @@ pub(super) struct Draft {
     pub(super) aws: Group,
     pub(super) aws_region: Option<String>,
     pub(super) s3_path_style: Option<bool>,
+    pub(super) sqs_endpoint: Option<Endpoint>,
 }
 
 /// What `MINIO_` and `AWS_` settings have in common.
@@ -33,7 +37,7 @@ pub(super) struct Group {
 }
 
 /// An access key and its secret, as far as they are there.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Keys {
     pub(super) access: Option<SecretString>,
     pub(super) secret: Option<SecretString>,
@@ -54,6 +58,7 @@ impl Draft {
             aws: Group::default(),
             aws_region: None,
             s3_path_style: None,
+            sqs_endpoint: None,
         }
     }
 
@@ -67,6 +72,12 @@ impl Draft {
         };
         kafka(&config.kafka, given, problems);
         pair(["rabbitmq.cert_file", "rabbitmq.key_file"], given, problems);
+        config.sqs.endpoint = self.sqs_endpoint.map(|it| it.url(true, None));
+        config.sqs.region = self.aws_region.clone();
+        config.sqs.credentials = both(self.aws.keys.clone());
+        if config.queue.kind == QueueType::Sqs && flavor(given) == S3Flavor::Minio {
+            pair(AWS_KEYS, given, problems);
+        }
         let defaults = config.s3;
         config.s3 = match flavor(given) {
             S3Flavor::Minio => S3 {
@@ -89,12 +100,7 @@ impl Draft {
                 endpoint: self.aws.endpoint.map(|it| it.url(true, None)),
                 bucket: self.aws.bucket.unwrap_or(defaults.bucket),
                 region: self.aws_region,
-                credentials: credentials(
-                    self.aws.keys,
-                    ["s3.aws.access_key_id", "s3.aws.secret_access_key"],
-                    given,
-                    problems,
-                ),
+                credentials: credentials(self.aws.keys, AWS_KEYS, given, problems),
                 ..defaults
             },
         };
@@ -143,5 +149,9 @@ fn flavor(given: &Given) -> S3Flavor {
 /// Both keys or none.
 fn credentials(keys: Keys, paths: [&'static str; 2], given: &Given, problems: &mut Problems) -> Option<Credentials> {
     pair(paths, given, problems);
+    both(keys)
+}
+
+fn both(keys: Keys) -> Option<Credentials> {
     Some(Credentials { access_key: keys.access?, secret_key: keys.secret?, session_token: keys.session_token })
 }

@@ -45,6 +45,7 @@ pub struct Config {
     pub queue: Queue,
     pub kafka: Kafka,
     pub rabbitmq: Rabbitmq,
+    pub sqs: Sqs,
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub log: Log,
@@ -107,7 +108,7 @@ pub enum S3Flavor {
     Aws,
 }
 
-/// Who we are for S3.
+/// Who we are for AWS, or for a server that speaks like it.
 #[derive(Debug, Clone)]
 #[allow(missing_docs)] // the names say it
 pub struct Credentials {
@@ -211,6 +212,31 @@ pub struct Rabbitmq {
     pub cert_file: Option<PathBuf>,
     /// Its key in PEM.
     pub key_file: Option<PathBuf>,
+}
+
+/// Which queues of SQS to consume, and how.
+#[derive(Debug, Clone)]
+pub struct Sqs {
+    /// Empty where nobody has named any.
+    pub queue_urls: Vec<String>,
+    /// Scheme, host, port if any and path if any, without a slash at the end; `None`: that of each queue's URL.
+    pub endpoint: Option<String>,
+    /// `None`: that of the queue's URL, else of AWS's own configuration.
+    pub region: Option<String>,
+    /// `None`: AWS's default credential chain.
+    pub credentials: Option<Credentials>,
+    /// Whether to create missing queues.
+    pub create_queues: bool,
+    /// How long a message is hidden from others at a time.
+    pub visibility_timeout: Duration,
+    /// How long a poll waits for a first message.
+    pub wait_time: Duration,
+    /// Polls of a queue at once, at most.
+    pub polls: usize,
+    /// For one request.
+    pub timeout: Duration,
+    /// PEM certificates to trust beside those of the system.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// What bounds memory.
@@ -318,6 +344,18 @@ impl Default for Config {
                 ca_file: None,
                 cert_file: None,
                 key_file: None,
+            },
+            sqs: Sqs {
+                queue_urls: Vec::new(),
+                endpoint: None,
+                region: None,
+                credentials: None,
+                create_queues: false,
+                visibility_timeout: Duration::from_secs(30),
+                wait_time: Duration::from_secs(5),
+                polls: 8,
+                timeout: Duration::from_secs(5),
+                ca_file: None,
             },
             limits: Limits { max_event_bytes: 10 << 20, max_in_flight_messages: 10_000, max_in_flight_bytes: 64 << 20 },
             timeouts: Timeouts { shutdown: Duration::from_secs(25), ingest: Duration::from_secs(30) },

@@ -17,7 +17,7 @@ pub use facts::{Decision, Fact, Outcome, RunReport, Status, StepReport};
 pub use framing::{Part, Rejected, decode, parse_event};
 pub use kind::{Kind, kind_hint};
 pub use reject::{Code, Rejection};
-pub use sns::unwrap_sns;
+pub use sns::{Notification, unwrap_sns};
 pub use timestamp::Timestamp;
 
 use crate::digest::Sha256;

@@ -4,12 +4,18 @@
 
 #[cfg(feature = "kafka")]
 mod frontier;
-#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+#[cfg(any(feature = "kafka", feature = "rabbitmq", feature = "sqs"))]
 mod inbox;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(any(feature = "rabbitmq", feature = "sqs"))]
+mod pace;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(feature = "sqs")]
+pub mod sqs;
+#[cfg(any(feature = "rabbitmq", feature = "sqs"))]
+mod status;
 
 // What `--input` and `demo` work through, so it is there in every build; the feature makes it a QUEUE_TYPE of `run`.
 pub mod memory;
@@ -31,6 +37,8 @@ pub const COMPILED_IN: &[&str] = &[
     "kafka",
     #[cfg(feature = "rabbitmq")]
     "rabbitmq",
+    #[cfg(feature = "sqs")]
+    "sqs",
 ];
 
 /// Whether this version has such a backend at all, compiled in or not. Read off the manifest, which cannot be wrong
@@ -108,6 +116,11 @@ pub trait Producer: Debug + Send + Sync + 'static {
     ///
     /// `Err`: it may or may not be there; sending it again does no harm to this worker. A dropped call likewise.
     fn send(&self, to: &str, body: Bytes) -> impl Future<Output = Result<(), QueueError>> + Send;
+
+    /// Why no message of this broker could ever have such a body, where that is so.
+    fn refuses(&self, _body: &[u8]) -> Option<&'static str> {
+        None
+    }
 }
 
 /// A failed call of a broker: what failed, on what.

@@ -24,6 +24,11 @@ pub trait Harness: Sized + Send + Sync + 'static {
     /// With so many consumers none need be idle.
     const MOST_CONSUMERS: usize;
 
+    /// Whether the broker carries such a body at all, whoever sends it.
+    fn carries(_: &[u8]) -> bool {
+        true
+    }
+
     /// On the server that the tests share, or on one of its own, which may be killed.
     fn start(server: Whose) -> impl Future<Output = Self> + Send;
 

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unreachable_pub, missing_docs)]
 // The memory queue alone leaves some of it aside.
-#![cfg_attr(not(any(feature = "kafka", feature = "rabbitmq")), allow(dead_code))]
+#![cfg_attr(not(any(feature = "kafka", feature = "rabbitmq", feature = "sqs")), allow(dead_code))]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -16,6 +16,8 @@ mod memory;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 mod rig;
+#[cfg(feature = "sqs")]
+mod sqs;
 mod suite;
 
 /// Runs these cases on a harness, each as a test of its own.
@@ -109,3 +111,8 @@ regroups! { kafka_brokered, crate::kafka::KafkaHarness<crate::kafka::Brokered> }
 conforms! { rabbitmq_quorum, crate::rabbitmq::Quorum }
 #[cfg(feature = "rabbitmq")]
 conforms! { rabbitmq_classic, crate::rabbitmq::Classic }
+
+#[cfg(feature = "sqs")]
+conforms! { sqs_standard, crate::sqs::Standard }
+#[cfg(feature = "sqs")]
+conforms! { sqs_fifo, crate::sqs::Fifo }

@@ -16,11 +16,9 @@ mod lag;
 mod lane;
 mod ledger;
 mod message;
-mod pace;
 mod prefetch;
 mod producer;
 mod receipt;
-mod status;
 mod supervisor;
 mod trouble;
 
@@ -28,6 +26,7 @@ pub use producer::RabbitmqProducer;
 pub use receipt::Receipt;
 
 use super::inbox::Inbox;
+use super::status::{Board, Lane};
 use super::{QueueBackend, QueueError};
 use crate::budget::Room;
 use crate::config::{Limits, Rabbitmq};
@@ -36,7 +35,6 @@ use futures_util::FutureExt;
 use hosts::Hosts;
 use lapin::types::ShortString;
 use receipt::Command;
-use status::{Lane, Status, Tell};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -68,7 +66,7 @@ struct Shared {
     relieved: Arc<Notify>,
     /// Counts calls of `ack`: each says that the stores take messages.
     acks: watch::Sender<u64>,
-    status: Mutex<Status>,
+    status: Board,
     consumers: AtomicU64,
 }
 
@@ -90,7 +88,7 @@ impl RabbitmqQueue {
             }),
             relieved,
             acks: watch::Sender::new(0),
-            status: Mutex::new(Status::new(&settings.queues)),
+            status: Board::new(&settings.queues, trouble::missing),
             consumers: AtomicU64::new(0),
             settings,
         });
@@ -187,33 +185,16 @@ async fn all(answers: Vec<oneshot::Receiver<Result<(), QueueError>>>) -> Result<
 }
 
 impl Shared {
-    fn status(&self, change: impl FnOnce(&mut Status) -> Tell) {
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        let tell = change(&mut status);
-        // Under the lock, so that the last word is the latest.
-        if let Some(trouble) = tell.worker {
-            self.inbox.trouble(trouble);
-        }
-        drop(status);
-        for (queue, error) in tell.failing {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(queue, error, "a queue is not consumed, the others are");
-        }
-        for queue in tell.fine {
-            tracing::info!(queue, "the queue is consumed as well now");
-        }
-    }
-
     fn connected(&self, at: String) {
-        self.status(|status| status.connected(at));
+        self.status.connected(&self.inbox, at);
     }
 
     fn unconnected(&self, error: QueueError) {
-        self.status(|status| status.unconnected(error));
+        self.status.unconnected(&self.inbox, error);
     }
 
     fn lane(&self, queue: &str, lane: Lane) {
-        self.status(|status| status.lane(queue, lane));
+        self.status.lane(&self.inbox, queue, lane);
     }
 
     fn fine(&self, queue: &str) {

@@ -1,8 +1,6 @@
 //! How a request failed, in plain terms. What that means is decided in [`fault`](super::fault).
 
-use super::unreached::{Unreached, root_cause, unreached};
-use crate::causes::causes;
-use aws_credential_types::provider::error::CredentialsError;
+use crate::aws::{Unreached, no_credentials, root_cause, unreached};
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use chrono::{DateTime, Utc};
@@ -104,8 +102,8 @@ impl Failed {
             SdkError::TimeoutError(_) => return Failed::Unreached(Unreached::Late, root_cause(&error)),
             _ => {}
         }
-        match causes(&error).find(|error| error.is::<CredentialsError>()) {
-            Some(cause) => Failed::Credentials(root_cause(cause)),
+        match no_credentials(&error) {
+            Some(cause) => Failed::Credentials(cause),
             None => Failed::Unreached(unreached(&error), root_cause(&error)),
         }
     }

@@ -3,8 +3,8 @@
 use super::NAME;
 use super::failed::{Answer, Failed};
 use super::place::Place;
-use super::unreached::Unreached;
 use super::verdict::{Verdict, verdict};
+use crate::aws::Unreached;
 use crate::config::S3Flavor;
 use crate::store::{Class, StoreError};
 use chrono::Utc;

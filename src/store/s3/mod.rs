@@ -19,8 +19,6 @@ mod objects;
 mod place;
 mod prepare;
 mod request;
-mod trust;
-mod unreached;
 mod verdict;
 
 pub use objects::S3Objects;

@@ -6,8 +6,8 @@ use super::listing::DELETED_AT_ONCE;
 use super::place::Place;
 use super::prepare;
 use super::request::{Bucket, Condition, Put};
-use super::trust::Trust;
 use super::{NAME, failed::Failed};
+use crate::aws::Trust;
 use crate::config;
 use crate::object::Object;
 use crate::store::audit::{Listed, ObjectAudit};
@@ -47,7 +47,7 @@ impl S3Objects {
     /// letter of a message of `max_event_bytes`.
     pub fn open(settings: &config::S3, max_event_bytes: usize) -> Result<Self, StoreError> {
         Ok(S3Objects(Arc::new(Inner {
-            trust: Trust::load(settings)?,
+            trust: client::trust(settings)?,
             settings: settings.clone(),
             read_limit: read_limit(max_event_bytes),
             bucket: OnceCell::new(),

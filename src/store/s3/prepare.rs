@@ -9,7 +9,7 @@ use super::failed::Failed;
 use super::fault::{Doing, fault};
 use super::place::Place;
 use super::request::{Bucket, Condition, Put};
-use super::unreached::Unreached;
+use crate::aws::Unreached;
 use crate::digest::Sha256;
 use crate::object::Object;
 use crate::store::{StoreError, Tag};

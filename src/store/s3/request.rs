@@ -3,7 +3,7 @@
 use super::failed::{Answer, Failed};
 use super::metadata::metadata;
 use super::place::Place;
-use super::unreached::{Unreached, broken_body, root_cause};
+use crate::aws::{Unreached, broken_body, root_cause};
 use crate::jitter::jitter;
 use crate::object::Object;
 use crate::store::{Existing, Tag};

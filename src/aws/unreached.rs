@@ -1,15 +1,15 @@
 //! Why there was no answer, from the errors of sockets, TLS and HTTP.
 
 use crate::causes::causes;
-use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::error::{ConnectorError, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use rustls::{AlertDescription, CertificateError};
 use std::error::Error;
 use std::io::{self, ErrorKind};
 
 /// Why there was no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unreached {
+pub(crate) enum Unreached {
     /// Nothing listens there.
     Refused,
     /// The name has no address.
@@ -41,7 +41,7 @@ pub(super) enum Unreached {
 }
 
 /// Sorts an error that is no answer of the server.
-pub(super) fn unreached<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> Unreached {
+pub(crate) fn unreached<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> Unreached {
     if let Some(tls) = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
         return by_tls(tls);
     }
@@ -59,7 +59,7 @@ pub(super) fn unreached<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -
 }
 
 /// The same for what broke off in the middle of a body.
-pub(super) fn broken_body(error: &(dyn Error + 'static)) -> Unreached {
+pub(crate) fn broken_body(error: &(dyn Error + 'static)) -> Unreached {
     let io = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).last();
     io.and_then(by_io).unwrap_or(Unreached::Broken)
 }
@@ -110,7 +110,7 @@ fn by_connector(error: &ConnectorError) -> Unreached {
 }
 
 /// What lies at the bottom of an error, in one line. What is above it says only that a request failed.
-pub(super) fn root_cause(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn root_cause(error: &(dyn Error + 'static)) -> String {
     let text = causes(error).last().unwrap_or(error).to_string();
     text.lines().next().unwrap_or_default().trim().to_owned()
 }

@@ -1,8 +1,9 @@
 //! How things stand with the connection and with each queue, and what of it the worker is told.
 
-use super::trouble;
-use crate::queue::QueueError;
+use super::QueueError;
+use super::inbox::Inbox;
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 /// One queue.
 #[derive(Debug, Clone, Default)]
@@ -24,46 +25,87 @@ impl Lane {
     }
 }
 
-/// All of it.
-#[derive(Debug, Default)]
-pub(super) struct Status {
+/// How it stands with all of them, told to the worker through its inbox, and logged once where it changes for one of several.
+pub(super) struct Board(Mutex<Status>);
+
+impl Board {
+    /// For these queues. `missing` says that none of some is there, and where.
+    pub(super) fn new(queues: &[String], missing: fn(&str, &[&str]) -> QueueError) -> Self {
+        Board(Mutex::new(Status::new(queues, missing)))
+    }
+
+    /// Connected with this host.
+    pub(super) fn connected<R>(&self, inbox: &Inbox<R>, at: String) {
+        self.change(inbox, |status| status.connected(at));
+    }
+
+    /// Not connected, for this reason.
+    #[cfg_attr(not(feature = "rabbitmq"), allow(dead_code))]
+    pub(super) fn unconnected<R>(&self, inbox: &Inbox<R>, error: QueueError) {
+        self.change(inbox, |status| status.unconnected(error));
+    }
+
+    /// News of one queue.
+    pub(super) fn lane<R>(&self, inbox: &Inbox<R>, queue: &str, lane: Lane) {
+        self.change(inbox, |status| status.lane(queue, lane));
+    }
+
+    fn change<R>(&self, inbox: &Inbox<R>, change: impl FnOnce(&mut Status) -> Tell) {
+        let mut status = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let tell = change(&mut status);
+        // Under the lock, so that the last word is the latest.
+        if let Some(trouble) = tell.worker {
+            inbox.trouble(trouble);
+        }
+        drop(status);
+        for (queue, error) in tell.failing {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(queue, error, "a queue is not consumed, the others are");
+        }
+        for queue in tell.fine {
+            tracing::info!(queue, "the queue is consumed as well now");
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Status {
     /// Where we are connected, or were last.
     at: String,
     connection: Option<QueueError>,
     lanes: BTreeMap<String, (Lane, bool)>,
+    missing: fn(&str, &[&str]) -> QueueError,
 }
 
 /// What is to be passed on.
 #[derive(Debug, Default)]
-pub(super) struct Tell {
+struct Tell {
     /// What to tell the worker; `None`: nothing is known.
-    pub(super) worker: Option<Option<QueueError>>,
+    worker: Option<Option<QueueError>>,
     /// What goes wrong with single queues while others are fine: to be logged.
-    pub(super) failing: Vec<(String, QueueError)>,
+    failing: Vec<(String, QueueError)>,
     /// Those of which that had been said, and which are fine again.
-    pub(super) fine: Vec<String>,
+    fine: Vec<String>,
 }
 
 impl Status {
-    pub(super) fn new(queues: &[String]) -> Self {
-        Status { lanes: queues.iter().map(|queue| (queue.clone(), Default::default())).collect(), ..Status::default() }
+    fn new(queues: &[String], missing: fn(&str, &[&str]) -> QueueError) -> Self {
+        let lanes = queues.iter().map(|queue| (queue.clone(), Default::default())).collect();
+        Status { at: String::new(), connection: None, lanes, missing }
     }
 
-    /// Connected with this host.
-    pub(super) fn connected(&mut self, at: String) -> Tell {
+    fn connected(&mut self, at: String) -> Tell {
         self.at = at;
         self.connection = None;
         self.tell()
     }
 
-    /// Not connected, for this reason.
-    pub(super) fn unconnected(&mut self, error: QueueError) -> Tell {
+    fn unconnected(&mut self, error: QueueError) -> Tell {
         self.connection = Some(error);
         self.tell()
     }
 
-    /// News of one queue.
-    pub(super) fn lane(&mut self, queue: &str, lane: Lane) -> Tell {
+    fn lane(&mut self, queue: &str, lane: Lane) -> Tell {
         if let Some((known, _)) = self.lanes.get_mut(queue) {
             *known = lane;
         }
@@ -85,7 +127,7 @@ impl Status {
                     continue;
                 }
                 Lane::Failing(error) => error.clone(),
-                Lane::Missing => trouble::missing(&self.at, &[queue]),
+                Lane::Missing => (self.missing)(&self.at, &[queue]),
                 Lane::Fine | Lane::Starting => continue,
             };
             if any_fine && !*told {
@@ -106,7 +148,7 @@ impl Status {
             let all_known = self.lanes.values().all(|(lane, _)| lane.is_failing());
             let queues: Vec<_> = self.lanes.iter().filter(|(_, (lane, _))| lane.is_failing()).collect();
             let queues: Vec<_> = queues.into_iter().map(|(queue, _)| queue.as_str()).collect();
-            all_known.then(|| trouble::missing(&self.at, &queues))
+            all_known.then(|| (self.missing)(&self.at, &queues))
         };
         failing.or_else(missing)
     }
@@ -116,19 +158,21 @@ impl Status {
 mod tests {
     use super::*;
 
+    fn missing(at: &str, queues: &[&str]) -> QueueError {
+        QueueError::new(format!("{at} has none of {}", queues.join(", ")))
+    }
+
     fn worker(tell: Tell) -> Option<Option<String>> {
         tell.worker.map(|error| error.map(|error| error.to_string()))
     }
 
     #[test]
     fn one_of_several_queues_fails() {
-        let mut status = Status::new(&["a".into(), "b".into()]);
+        let mut status = Status::new(&["a".into(), "b".into()], missing);
         assert_eq!(worker(status.connected("r:1".into())), None, "nothing is known yet");
         assert_eq!(worker(status.lane("a", Lane::Missing)), None, "the other may be there");
         let said = worker(status.lane("b", Lane::Missing));
-        let none =
-            "RabbitMQ at r:1 has none of the queues a, b; create them, or set RABBITMQ_QUEUES or RABBITMQ_DECLARE";
-        assert_eq!(said, Some(Some(none.into())));
+        assert_eq!(said, Some(Some("r:1 has none of a, b".into())));
         let tell = status.lane("b", Lane::Fine);
         assert_eq!((tell.failing.len(), tell.failing[0].0.as_str()), (1, "a"));
         assert_eq!(worker(tell), Some(None));
@@ -140,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_connection_comes_first() {
-        let mut status = Status::new(&["a".into()]);
+        let mut status = Status::new(&["a".into()], missing);
         assert_eq!(worker(status.unconnected(QueueError::new("away"))), Some(Some("away".into())));
         assert_eq!(worker(status.lane("a", Lane::Starting)), Some(Some("away".into())));
         assert_eq!(worker(status.connected("r:1".into())), None, "to be said by what comes now");
