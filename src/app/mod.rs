@@ -23,6 +23,8 @@ use crate::progress;
 #[cfg(feature = "kafka")]
 use crate::queue::kafka::KafkaQueue;
 use crate::queue::memory::{MemoryQueue, Refused};
+#[cfg(feature = "nats")]
+use crate::queue::nats::NatsQueue;
 #[cfg(feature = "rabbitmq")]
 use crate::queue::rabbitmq::RabbitmqQueue;
 use crate::queue::{self, QueueBackend, QueueError};
@@ -74,6 +76,11 @@ pub async fn serve(config: &Config) -> Result<(), Failure> {
         #[cfg(feature = "rabbitmq")]
         QueueType::Rabbitmq => {
             let queue = RabbitmqQueue::start(&config.rabbitmq, &config.limits).map_err(queue_failure)?;
+            parts.run(&queue, Some(listener), None, &stop).await
+        }
+        #[cfg(feature = "nats")]
+        QueueType::Nats => {
+            let queue = NatsQueue::start(&config.nats, &config.limits).map_err(queue_failure)?;
             parts.run(&queue, Some(listener), None, &stop).await
         }
         other => Err(not_compiled_in(other)),
@@ -224,7 +231,7 @@ fn on_signals(stop: &Stop) -> Result<(), Failure> {
 }
 
 /// What is wrong with a queue that has not been spoken to yet is wrong with its configuration.
-#[cfg_attr(not(any(feature = "kafka", feature = "rabbitmq")), allow(dead_code))]
+#[cfg_attr(not(any(feature = "kafka", feature = "rabbitmq", feature = "nats")), allow(dead_code))]
 fn queue_failure(error: QueueError) -> Failure {
     Failure::usage(causes::chain(&error))
 }

@@ -5,6 +5,8 @@ use crate::config::{Config, QueueType};
 use crate::exit::Failure;
 #[cfg(feature = "kafka")]
 use crate::queue::kafka::KafkaProducer;
+#[cfg(feature = "nats")]
+use crate::queue::nats::NatsProducer;
 #[cfg(feature = "rabbitmq")]
 use crate::queue::rabbitmq::RabbitmqProducer;
 use crate::queue::{Producer, QueueError};
@@ -17,22 +19,30 @@ pub(super) enum AnyProducer {
     Kafka(KafkaProducer),
     #[cfg(feature = "rabbitmq")]
     Rabbitmq(Box<RabbitmqProducer>),
+    #[cfg(feature = "nats")]
+    Nats(Box<NatsProducer>),
 }
 
 impl AnyProducer {
-    /// That of `QUEUE_TYPE`, and the topics or queues of it. `without` is what to say where that is no broker.
-    pub(super) fn start<'a>(config: &'a Config, without: &str) -> Result<(AnyProducer, &'a [String]), Failure> {
+    /// That of `QUEUE_TYPE`, and the topics, queues or subjects of it. `without` is what to say where that is no broker.
+    pub(super) fn start(config: &Config, without: &str) -> Result<(AnyProducer, Vec<String>), Failure> {
         match config.queue.kind {
             QueueType::Memory => Err(Failure::usage(without)),
             #[cfg(feature = "kafka")]
             QueueType::Kafka => {
                 let producer = KafkaProducer::start(&config.kafka).map_err(super::queue_failure)?;
-                Ok((AnyProducer::Kafka(producer), &config.kafka.topics))
+                Ok((AnyProducer::Kafka(producer), config.kafka.topics.clone()))
             }
             #[cfg(feature = "rabbitmq")]
             QueueType::Rabbitmq => {
                 let producer = RabbitmqProducer::start(&config.rabbitmq).map_err(super::queue_failure)?;
-                Ok((AnyProducer::Rabbitmq(Box::new(producer)), &config.rabbitmq.queues))
+                Ok((AnyProducer::Rabbitmq(Box::new(producer)), config.rabbitmq.queues.clone()))
+            }
+            #[cfg(feature = "nats")]
+            QueueType::Nats => {
+                let to = NatsProducer::destinations(&config.nats).map_err(super::queue_failure)?;
+                let producer = NatsProducer::start(&config.nats).map_err(super::queue_failure)?;
+                Ok((AnyProducer::Nats(Box::new(producer)), to))
             }
             other => Err(not_compiled_in(other)),
         }
@@ -40,13 +50,15 @@ impl AnyProducer {
 }
 
 impl Producer for AnyProducer {
-    #[cfg_attr(not(any(feature = "kafka", feature = "rabbitmq")), allow(unused_variables))]
+    #[cfg_attr(not(any(feature = "kafka", feature = "rabbitmq", feature = "nats")), allow(unused_variables))]
     async fn send(&self, to: &str, body: Bytes) -> Result<(), QueueError> {
         match *self {
             #[cfg(feature = "kafka")]
             AnyProducer::Kafka(ref producer) => producer.send(to, body).await,
             #[cfg(feature = "rabbitmq")]
             AnyProducer::Rabbitmq(ref producer) => producer.send(to, body).await,
+            #[cfg(feature = "nats")]
+            AnyProducer::Nats(ref producer) => producer.send(to, body).await,
         }
     }
 }

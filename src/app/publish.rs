@@ -25,7 +25,7 @@ pub async fn publish(config: &Config, file: &Path, rate: Option<u32>) -> Result<
     let Input::Text { reader, bytes, .. } = Input::open(file).await? else {
         return Err(Failure::failed("an input that is opened is text"));
     };
-    let (published, destinations) = (Published::default(), Destinations::new(to));
+    let (published, destinations) = (Published::default(), Destinations::new(&to));
     let confirmed = || published.confirmed.load(Relaxed);
     let outcome = tokio::select! {
         outcome = publish_all(&producer, &destinations, reader, rate, &published) => outcome,

@@ -136,7 +136,7 @@ pub async fn requeue(config: &Config, filter: &Filter, redriven: &Redriven) -> R
     let audited = stores::audited(config, false).await?;
     let without = "QUEUE_TYPE is memory, which has no broker: set QUEUE_TYPE to one, or leave --to-queue out";
     let (producer, to) = AnyProducer::start(config, without)?;
-    let (destinations, mut selection) = (Destinations::new(to), select(&audited, filter));
+    let (destinations, mut selection) = (Destinations::new(&to), select(&audited, filter));
     loop {
         let rows = selection.rows().await.map_err(store_failure)?;
         if rows.is_empty() {

@@ -67,6 +67,8 @@ impl Draft {
         };
         kafka(&config.kafka, given, problems);
         pair(["rabbitmq.cert_file", "rabbitmq.key_file"], given, problems);
+        pair(["nats.user", "nats.password"], given, problems);
+        pair(["nats.cert_file", "nats.key_file"], given, problems);
         let defaults = config.s3;
         config.s3 = match flavor(given) {
             S3Flavor::Minio => S3 {

@@ -308,6 +308,7 @@ pub(super) static SECTIONS: &[Section] = &[
     },
     brokers::KAFKA,
     brokers::RABBITMQ,
+    brokers::NATS,
     Section {
         title: "Limits",
         doc: "",

@@ -4,12 +4,18 @@
 
 #[cfg(feature = "kafka")]
 mod frontier;
-#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+#[cfg(any(feature = "kafka", feature = "rabbitmq", feature = "nats"))]
 mod inbox;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "nats")]
+pub mod nats;
+#[cfg(any(feature = "rabbitmq", feature = "nats"))]
+mod pace;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(any(feature = "rabbitmq", feature = "nats"))]
+mod tls;
 
 // What `--input` and `demo` work through, so it is there in every build; the feature makes it a QUEUE_TYPE of `run`.
 pub mod memory;
@@ -31,6 +37,8 @@ pub const COMPILED_IN: &[&str] = &[
     "kafka",
     #[cfg(feature = "rabbitmq")]
     "rabbitmq",
+    #[cfg(feature = "nats")]
+    "nats",
 ];
 
 /// Whether this version has such a backend at all, compiled in or not. Read off the manifest, which cannot be wrong

@@ -4,7 +4,7 @@ use super::Shared;
 use super::channel::{Channel, End};
 use super::connect::Connected;
 use super::ledger::Ledger;
-use super::pace::Pace;
+use crate::queue::pace::Pace;
 use super::prefetch::Prefetch;
 use super::receipt::{Command, Epoch};
 use super::status::Lane as State;

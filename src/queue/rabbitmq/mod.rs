@@ -16,7 +16,6 @@ mod lag;
 mod lane;
 mod ledger;
 mod message;
-mod pace;
 mod prefetch;
 mod producer;
 mod receipt;

@@ -5,7 +5,7 @@ use super::connect::{Connected, connect_any};
 use super::hosts::Hosts;
 use super::lag;
 use super::lane::Lane;
-use super::pace::Pace;
+use crate::queue::pace::Pace;
 use super::trouble;
 use futures_util::{FutureExt, StreamExt};
 use lapin::{Error, Event};
