@@ -98,10 +98,14 @@ impl<V: Version> NatsHarness<V> {
 
     /// Creates its stream.
     pub async fn create(&self) {
+        self.create_keeping(V::RETENTION).await;
+    }
+
+    pub async fn create_keeping(&self, retention: RetentionPolicy) {
         let config = stream::Config {
             name: self.stream.clone(),
             subjects: vec![self.subject.clone()],
-            retention: V::RETENTION,
+            retention,
             ..stream::Config::default()
         };
         self.jetstream().await.create_stream(config).await.unwrap();
@@ -281,7 +285,8 @@ impl<V: Version> Harness for NatsHarness<V> {
         }
         map.append("twice", "a");
         map.append("twice", "b");
-        let sent = self.jetstream().await.publish_with_headers(self.subject.clone(), map, body).await;
+        let jetstream = self.jetstream().await;
+        let sent = jetstream.publish_with_headers(self.subject.clone(), map, body).await;
         sent.unwrap().await.unwrap();
     }
 

@@ -4,7 +4,6 @@ from lib.base import Server, answers
 from lib.install import go_install
 
 
-
 class Nats(Server):
     """NATS with JetStream. Plain, with TLS, or with a way to log in."""
 
@@ -60,11 +59,11 @@ def configuration(run):
     if run.tls:
         files = {"cert_file": "server.pem", "key_file": "server.key", "ca_file": "ca.pem"}
         words = [f"{name}: {quoted(run.tls / file)}" for name, file in files.items()]
-        yield f"tls {{ {' '.join(words)} verify: {str(options.verify).lower()} }}"
+        yield f"tls {{ {', '.join(words)}, verify: {str(options.verify).lower()} }}"
     if options.token:
         yield f"authorization {{ token: {quoted(options.token)} }}"
     users = [user(*who.split(":", 1)) for who in options.user]
-    users += [user(*who.split(":", 1), " permissions: { publish: { deny: \"$JS.API.>\" } }") for who in options.poor]
+    users += [user(*who.split(":", 1), ", permissions: { publish: { deny: \"$JS.API.>\" } }") for who in options.poor]
     users += [f"{{ nkey: {quoted(key)} }}" for key in options.nkey]
     if users:
         yield f"authorization {{ users: [{', '.join(users)}] }}"
@@ -72,7 +71,7 @@ def configuration(run):
 
 
 def user(name, password, rest=""):
-    return f"{{ user: {quoted(name)} password: {quoted(password)}{rest} }}"
+    return f"{{ user: {quoted(name)}, password: {quoted(password)}{rest} }}"
 
 
 def quoted(text):
