@@ -43,6 +43,8 @@ where
         .with_target("aws_", level.min(LevelFilter::ERROR))
         // The client of RabbitMQ calls every closed channel an error; we look at each, and say it once.
         .with_target("lapin", LevelFilter::OFF)
+        // And that of NATS every login that is refused.
+        .with_target("async_nats", LevelFilter::OFF)
         .with_target(env!("CARGO_CRATE_NAME"), level);
     registry().with(layer.with_filter(targets))
 }

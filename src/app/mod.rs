@@ -23,6 +23,8 @@ use crate::progress;
 #[cfg(feature = "kafka")]
 use crate::queue::kafka::KafkaQueue;
 use crate::queue::memory::{MemoryQueue, Refused};
+#[cfg(feature = "nats")]
+use crate::queue::nats::NatsQueue;
 #[cfg(feature = "rabbitmq")]
 use crate::queue::rabbitmq::RabbitmqQueue;
 #[cfg(feature = "sqs")]
@@ -78,11 +80,17 @@ pub async fn serve(config: &Config) -> Result<(), Failure> {
             let queue = RabbitmqQueue::start(&config.rabbitmq, &config.limits).map_err(queue_failure)?;
             parts.run(&queue, Some(listener), None, &stop).await
         }
+        #[cfg(feature = "nats")]
+        QueueType::Nats => {
+            let queue = NatsQueue::start(&config.nats, &config.limits).map_err(queue_failure)?;
+            parts.run(&queue, Some(listener), None, &stop).await
+        }
         #[cfg(feature = "sqs")]
         QueueType::Sqs => {
             let queue = SqsQueue::start(&config.sqs, &config.limits).map_err(queue_failure)?;
             parts.run(&queue, Some(listener), None, &stop).await
         }
+        #[allow(unreachable_patterns)] // where all are
         other => Err(not_compiled_in(other)),
     }
 }
@@ -231,7 +239,7 @@ fn on_signals(stop: &Stop) -> Result<(), Failure> {
 }
 
 /// What is wrong with a queue that has not been spoken to yet is wrong with its configuration.
-#[cfg_attr(not(any(feature = "kafka", feature = "rabbitmq", feature = "sqs")), allow(dead_code))]
+#[cfg_attr(not(feature = "_broker"), allow(dead_code))]
 fn queue_failure(error: QueueError) -> Failure {
     Failure::usage(causes::chain(&error))
 }

@@ -2,7 +2,7 @@
 
 use super::kind::Kind;
 use super::settings::{MAX_MILLIS, Section, Setting};
-use super::value::{DECLARE, SASL_MECHANISMS, SECURITY_PROTOCOLS};
+use super::value::{CREATE, DECLARE, SASL_MECHANISMS, SECURITY_PROTOCOLS};
 
 pub(super) const KAFKA: Section = Section {
     title: "Kafka",
@@ -160,6 +160,115 @@ pub(super) const RABBITMQ: Section = Section {
             path: "rabbitmq.key_file",
             default: None,
             kind: Kind::File(|d, v| d.config.rabbitmq.key_file = Some(v)),
+            doc: "Its key in PEM, not encrypted.",
+        },
+    ],
+};
+
+pub(super) const NATS: Section = Section {
+    title: "NATS JetStream",
+    doc: "With `QUEUE_TYPE=nats`. [brokers.md](brokers.md) has a minimal and a production configuration.",
+    settings: &[
+        Setting {
+            env: "NATS_URL",
+            path: "nats.url",
+            default: Some("nats://localhost:4222"),
+            kind: Kind::Secret(|d, v| d.config.nats.url = v),
+            doc: "`nats://user:password@host:port`, `nats://token@host:port`, or `tls://…` where TLS must be spoken. Of \
+                  several servers, their URLs separated by commas: each is tried in turn.",
+        },
+        Setting {
+            env: "NATS_STREAM",
+            path: "nats.stream",
+            default: Some("XRAY"),
+            kind: Kind::Text(|d, v| d.config.nats.stream = v),
+            doc: "The stream to consume. One that does not exist yet is waited for.",
+        },
+        Setting {
+            env: "NATS_CONSUMER",
+            path: "nats.consumer",
+            default: Some("xray-processor-worker"),
+            kind: Kind::Text(|d, v| d.config.nats.consumer = v),
+            doc: "The durable pull consumer. All workers that share the work have the same.",
+        },
+        Setting {
+            env: "NATS_SUBJECT",
+            path: "nats.subject",
+            default: Some("xray.>"),
+            kind: Kind::Text(|d, v| d.config.nats.subject = v),
+            doc: "Which subjects of the stream are ours: the filter of the consumer. `publish` puts each kind on the subject \
+                  that is named after it: `xray.decisions`, `xray.steps`, `xray.runs`.",
+        },
+        Setting {
+            env: "NATS_CREATE",
+            path: "nats.create",
+            default: Some("consumer"),
+            kind: Kind::Word(CREATE, |d, v| d.config.nats.create = v),
+            doc: "What to create where it is missing: nothing, the consumer, or the stream as well (in files, each message \
+                  removed as it is acked). What is there stays as it is.",
+        },
+        Setting {
+            env: "NATS_ACK_WAIT_MS",
+            path: "nats.ack_wait_ms",
+            default: Some("30000"),
+            kind: Kind::Millis(1000..=MAX_MILLIS, |d, v| d.config.nats.ack_wait = v),
+            doc: "The `ack_wait` of a consumer that the worker creates: after so long without a word of the worker, which \
+                  speaks twice in that time, the server gives a message to another. Of one that is there its own counts.",
+        },
+        Setting {
+            env: "NATS_USER",
+            path: "nats.user",
+            default: None,
+            kind: Kind::Text(|d, v| d.config.nats.user = Some(v)),
+            doc: "The user to log in as, where it is not in the URL.",
+        },
+        Setting {
+            env: "NATS_PASSWORD",
+            path: "nats.password",
+            default: None,
+            kind: Kind::Secret(|d, v| d.config.nats.password = Some(v)),
+            doc: "That user's password.",
+        },
+        Setting {
+            env: "NATS_TOKEN",
+            path: "nats.token",
+            default: None,
+            kind: Kind::Secret(|d, v| d.config.nats.token = Some(v)),
+            doc: "A token to log in with, in place of a user.",
+        },
+        Setting {
+            env: "NATS_NKEY",
+            path: "nats.nkey",
+            default: None,
+            kind: Kind::Secret(|d, v| d.config.nats.nkey = Some(v)),
+            doc: "The seed of an NKey to log in with (`SU…`), in place of a user.",
+        },
+        Setting {
+            env: "NATS_CREDS_FILE",
+            path: "nats.creds_file",
+            default: None,
+            kind: Kind::File(|d, v| d.config.nats.creds_file = Some(v)),
+            doc: "A credentials file (`.creds`: a JWT and the seed of its key) to log in with. Read anew for each connection.",
+        },
+        Setting {
+            env: "NATS_CA_FILE",
+            path: "nats.ca_file",
+            default: None,
+            kind: Kind::File(|d, v| d.config.nats.ca_file = Some(v)),
+            doc: "Certificates in PEM to trust beside those of the system. Set, only servers that speak TLS are spoken to.",
+        },
+        Setting {
+            env: "NATS_CERT_FILE",
+            path: "nats.cert_file",
+            default: None,
+            kind: Kind::File(|d, v| d.config.nats.cert_file = Some(v)),
+            doc: "Our own certificate in PEM, where the server asks for one.",
+        },
+        Setting {
+            env: "NATS_KEY_FILE",
+            path: "nats.key_file",
+            default: None,
+            kind: Kind::File(|d, v| d.config.nats.key_file = Some(v)),
             doc: "Its key in PEM, not encrypted.",
         },
     ],

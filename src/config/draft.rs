@@ -72,6 +72,8 @@ impl Draft {
         };
         kafka(&config.kafka, given, problems);
         pair(["rabbitmq.cert_file", "rabbitmq.key_file"], given, problems);
+        pair(["nats.user", "nats.password"], given, problems);
+        pair(["nats.cert_file", "nats.key_file"], given, problems);
         config.sqs.endpoint = self.sqs_endpoint.map(|it| it.url(true, None));
         config.sqs.region = self.aws_region.clone();
         config.sqs.credentials = both(self.aws.keys.clone());

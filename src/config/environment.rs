@@ -14,7 +14,7 @@ use std::path::Path;
 /// Unknown variables that start like this are worth a warning. The settings of a broker bring their own prefixes; others
 /// (`LOG_`, `HTTP_`, the rest of `AWS_`) belong to everybody.
 pub(super) const OUR_PREFIXES: &[&str] =
-    &["CLICKHOUSE_", "MINIO_", "AWS_S3_", "KAFKA_", "RABBITMQ_", "AMQP_", "SQS_", "XRAY_"];
+    &["CLICKHOUSE_", "MINIO_", "AWS_S3_", "KAFKA_", "RABBITMQ_", "AMQP_", "NATS_", "SQS_", "XRAY_"];
 
 /// Variables by name. Of a name that is there twice the last counts.
 pub(super) struct Environment<'a>(BTreeMap<&'a str, &'a OsStr>);

@@ -45,6 +45,7 @@ pub struct Config {
     pub queue: Queue,
     pub kafka: Kafka,
     pub rabbitmq: Rabbitmq,
+    pub nats: Nats,
     pub sqs: Sqs,
     pub limits: Limits,
     pub timeouts: Timeouts,
@@ -214,6 +215,39 @@ pub struct Rabbitmq {
     pub key_file: Option<PathBuf>,
 }
 
+/// Where NATS is, and what of it to consume.
+#[derive(Debug, Clone)]
+pub struct Nats {
+    /// One URL, or several separated by commas.
+    pub url: SecretString,
+    /// The name of the stream.
+    pub stream: String,
+    /// The name of the durable consumer.
+    pub consumer: String,
+    /// Which of the stream's subjects; may hold wildcards.
+    pub subject: String,
+    /// What to create where it is missing: `no`thing, the `consumer`, or the `stream` as well.
+    pub create: &'static str,
+    /// That of a consumer we create.
+    pub ack_wait: Duration,
+    /// Who we are, where that is not in the URL.
+    pub user: Option<String>,
+    /// That user's password.
+    pub password: Option<SecretString>,
+    /// What logs in in place of a user.
+    pub token: Option<SecretString>,
+    /// The seed of an NKey that logs in.
+    pub nkey: Option<SecretString>,
+    /// A file with a JWT and the seed of its key.
+    pub creds_file: Option<PathBuf>,
+    /// PEM certificates to trust beside those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// Our own certificate in PEM.
+    pub cert_file: Option<PathBuf>,
+    /// Its key in PEM.
+    pub key_file: Option<PathBuf>,
+}
+
 /// Which queues of SQS to consume, and how.
 #[derive(Debug, Clone)]
 pub struct Sqs {
@@ -341,6 +375,22 @@ impl Default for Config {
                 declare: "no",
                 prefetch: None,
                 consumer_timeout: Duration::from_secs(1800),
+                ca_file: None,
+                cert_file: None,
+                key_file: None,
+            },
+            nats: Nats {
+                url: "nats://localhost:4222".into(),
+                stream: "XRAY".into(),
+                consumer: "xray-processor-worker".into(),
+                subject: "xray.>".into(),
+                create: "consumer",
+                ack_wait: Duration::from_secs(30),
+                user: None,
+                password: None,
+                token: None,
+                nkey: None,
+                creds_file: None,
                 ca_file: None,
                 cert_file: None,
                 key_file: None,

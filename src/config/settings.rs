@@ -308,6 +308,7 @@ pub(super) static SECTIONS: &[Section] = &[
     },
     brokers::KAFKA,
     brokers::RABBITMQ,
+    brokers::NATS,
     brokers::SQS,
     Section {
         title: "Limits",

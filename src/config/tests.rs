@@ -52,6 +52,8 @@ fn all_of(config: &Config) -> String {
     secrets.extend([&config.kafka.sasl_password, &config.kafka.ssl_key_password].into_iter().flatten());
     secrets.extend(config.kafka.properties.values());
     secrets.push(&config.rabbitmq.url);
+    secrets.push(&config.nats.url);
+    secrets.extend([&config.nats.password, &config.nats.token, &config.nats.nkey].into_iter().flatten());
     secrets.extend(config.s3.credentials.iter().flat_map(|it| [&it.access_key, &it.secret_key]));
     secrets.extend(config.s3.credentials.iter().flat_map(|it| &it.session_token));
     let secrets: Vec<_> = secrets.into_iter().map(ExposeSecret::expose_secret).collect();
@@ -113,6 +115,20 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("RABBITMQ_CA_FILE", "/etc/r.pem", "\"/etc/r.pem\""),
     ("RABBITMQ_CERT_FILE", "/etc/rc.pem", "\"/etc/rc.pem\""),
     ("RABBITMQ_KEY_FILE", "/etc/rc.key", "\"/etc/rc.key\""),
+    ("NATS_URL", "nats://u:p@a,tls://b", "\"nats://u:p@a,tls://b\""),
+    ("NATS_STREAM", "events", "\"events\""),
+    ("NATS_CONSUMER", "worker", "\"worker\""),
+    ("NATS_SUBJECT", "events.*", "\"events.*\""),
+    ("NATS_CREATE", "stream", "\"stream\""),
+    ("NATS_ACK_WAIT_MS", "60000", "60000"),
+    ("NATS_USER", "worker", "\"worker\""),
+    ("NATS_PASSWORD", "0815", "\"0815\""),
+    ("NATS_TOKEN", "t0ken", "\"t0ken\""),
+    ("NATS_NKEY", "SUA", "\"SUA\""),
+    ("NATS_CREDS_FILE", "/etc/n.creds", "\"/etc/n.creds\""),
+    ("NATS_CA_FILE", "/etc/n.pem", "\"/etc/n.pem\""),
+    ("NATS_CERT_FILE", "/etc/nc.pem", "\"/etc/nc.pem\""),
+    ("NATS_KEY_FILE", "/etc/nc.key", "\"/etc/nc.key\""),
     ("SQS_QUEUE_URL", "https://sqs/1/a,https://sqs/1/b", "[\"https://sqs/1/a\", \"https://sqs/1/b\"]"),
     ("SQS_ENDPOINT", "sqs.example.com", "\"sqs.example.com\""),
     ("SQS_CREATE_QUEUES", "true", "true"),
@@ -391,6 +407,8 @@ fn what_settings_of_brokers_need_of_each_other() {
         (&[("KAFKA_SASL_USERNAME", "u")], "needs KAFKA_SASL_PASSWORD as well"),
         (&[("KAFKA_SSL_KEY_FILE", "x")], "needs KAFKA_SSL_CERT_FILE as well"),
         (&[("RABBITMQ_CERT_FILE", "x")], "needs RABBITMQ_KEY_FILE as well"),
+        (&[("NATS_CERT_FILE", "x")], "needs NATS_KEY_FILE as well"),
+        (&[("NATS_USER", "x")], "needs NATS_PASSWORD as well"),
         (&[("KAFKA_TOPICS", " , ")], "must be names separated by commas, found \" , \""),
         (
             &[("KAFKA_SASL_USERNAME", "u"), ("KAFKA_SASL_PASSWORD", "p"), ("KAFKA_SECURITY_PROTOCOL", "ssl")],

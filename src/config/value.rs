@@ -45,6 +45,9 @@ pub(super) const SECURITY_PROTOCOLS: Choices<&str> =
 pub(super) const SASL_MECHANISMS: Choices<&str> =
     &[("PLAIN", "PLAIN"), ("SCRAM-SHA-256", "SCRAM-SHA-256"), ("SCRAM-SHA-512", "SCRAM-SHA-512")];
 
+/// The values of `NATS_CREATE`.
+pub(super) const CREATE: Choices<&str> = &[("no", "no"), ("consumer", "consumer"), ("stream", "stream")];
+
 /// The values of `RABBITMQ_DECLARE`.
 pub(super) const DECLARE: Choices<&str> = &[("no", "no"), ("quorum", "quorum"), ("classic", "classic")];
 

@@ -4,11 +4,13 @@
 
 #[cfg(feature = "kafka")]
 mod frontier;
-#[cfg(any(feature = "kafka", feature = "rabbitmq", feature = "sqs"))]
+#[cfg(feature = "_broker")]
 mod inbox;
 #[cfg(feature = "kafka")]
 pub mod kafka;
-#[cfg(any(feature = "rabbitmq", feature = "sqs"))]
+#[cfg(feature = "nats")]
+pub mod nats;
+#[cfg(any(feature = "rabbitmq", feature = "nats", feature = "sqs"))]
 mod pace;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
@@ -16,6 +18,8 @@ pub mod rabbitmq;
 pub mod sqs;
 #[cfg(any(feature = "rabbitmq", feature = "sqs"))]
 mod status;
+#[cfg(any(feature = "rabbitmq", feature = "nats"))]
+mod tls;
 
 // What `--input` and `demo` work through, so it is there in every build; the feature makes it a QUEUE_TYPE of `run`.
 pub mod memory;
@@ -37,6 +41,8 @@ pub const COMPILED_IN: &[&str] = &[
     "kafka",
     #[cfg(feature = "rabbitmq")]
     "rabbitmq",
+    #[cfg(feature = "nats")]
+    "nats",
     #[cfg(feature = "sqs")]
     "sqs",
 ];

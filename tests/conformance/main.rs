@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unreachable_pub, missing_docs)]
 // The memory queue alone leaves some of it aside.
-#![cfg_attr(not(any(feature = "kafka", feature = "rabbitmq", feature = "sqs")), allow(dead_code))]
+#![cfg_attr(not(feature = "_broker"), allow(dead_code))]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -13,6 +13,8 @@ mod harness;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod memory;
+#[cfg(feature = "nats")]
+mod nats;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 mod rig;
@@ -112,6 +114,29 @@ conforms! { rabbitmq_quorum, crate::rabbitmq::Quorum }
 #[cfg(feature = "rabbitmq")]
 conforms! { rabbitmq_classic, crate::rabbitmq::Classic }
 
+#[cfg(feature = "nats")]
+conforms! { nats_current, crate::nats::NatsHarness<crate::nats::Current> }
+
+// Those in which an old server might do otherwise.
+#[cfg(feature = "nats")]
+cases! { nats_oldest, crate::nats::NatsHarness<crate::nats::Oldest>:
+    everything_is_delivered_once_and_acked
+    what_is_dropped_comes_again
+    the_lag_is_what_is_not_acked
+    a_crash_loses_nothing
+    acks_in_any_order
+    what_is_held_long_does_not_come_again
+    held_messages_are_bounded_by_bytes
+    a_message_over_the_whole_budget_is_taken_alone
+    a_source_that_is_deleted_and_made_again
+    the_broker_is_killed_and_comes_back
+    shutdown_gives_back_at_once
+    four_workers_share_the_work
+    workers_come_and_go_in_the_middle_of_a_batch
+    the_largest_body_the_broker_takes
+    unknown_headers_change_nothing
+    who_is_refused_says_why_in_one_sentence
+}
 #[cfg(feature = "sqs")]
 conforms! { sqs_standard, crate::sqs::Standard }
 #[cfg(feature = "sqs")]

@@ -1,17 +1,12 @@
 //! Where RabbitMQ is and how to get in: what the settings say, checked before anybody is asked.
 
-use crate::ca_file::CaFile;
 use crate::config::Rabbitmq;
 use crate::queue::QueueError;
+use crate::queue::tls::{self, Files};
 use lapin::tcp::RustlsConnector;
 use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use secrecy::ExposeSecret;
 use std::fmt;
-use std::path::Path;
-use std::sync::Arc;
 
 /// Where the URL asks for none: a server that hangs is noticed within twice this, in seconds.
 const HEARTBEAT: u16 = 20;
@@ -115,39 +110,12 @@ impl fmt::Display for Host {
 }
 
 fn tls(settings: &Rabbitmq) -> Result<RustlsConnector, String> {
-    let mut roots = RootCertStore::empty();
-    // Those of the system that cannot be read are not fatal: without any, TLS fails by saying whom it does not know.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = &settings.ca_file {
-        roots.add_parsable_certificates(CaFile::read("RABBITMQ_CA_FILE", path)?.certificates);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = versions.map_err(|error| format!("cannot set up TLS: {error}"))?.with_root_certificates(roots);
-    let config = match (&settings.cert_file, &settings.key_file) {
-        (Some(certificate), Some(key)) => {
-            let chain = CaFile::read("RABBITMQ_CERT_FILE", certificate)?.certificates;
-            config.with_client_auth_cert(chain, private_key(key)?).map_err(|error| {
-                format!("the certificate of RABBITMQ_CERT_FILE and the key of RABBITMQ_KEY_FILE do not work: {error}")
-            })?
-        }
-        _ => config.with_no_client_auth(),
-    };
+    let config = tls::client(&Files {
+        ca: ("RABBITMQ_CA_FILE", settings.ca_file.as_deref()),
+        certificate: ("RABBITMQ_CERT_FILE", settings.cert_file.as_deref()),
+        key: ("RABBITMQ_KEY_FILE", settings.key_file.as_deref()),
+    })?;
     Ok(config.into())
-}
-
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let why = match std::fs::read(path) {
-        Err(error) => format!("cannot be read: {error}"),
-        Ok(pem) => match PrivateKeyDer::from_pem_slice(&pem) {
-            Ok(key) => return Ok(key),
-            Err(_) if pem.windows(9).any(|window| window == b"ENCRYPTED") => {
-                "is encrypted; take off its password with `openssl pkey`".into()
-            }
-            Err(error) => format!("holds no private key in PEM form: {error}"),
-        },
-    };
-    Err(format!("RABBITMQ_KEY_FILE names {}, which {why}", path.display()))
 }
 
 #[cfg(test)]
@@ -198,23 +166,5 @@ mod tests {
         assert!(url("amqp://h, amqp://h:x").unwrap_err().contains("URL 2 of 2"));
         assert!(url(&format!("amqp://h/{}", "v".repeat(300))).unwrap_err().contains("vhost"));
         assert!(hosts(|settings| settings.queues = vec!["ä".repeat(200)]).unwrap_err().contains("RABBITMQ_QUEUES"));
-    }
-
-    #[test]
-    fn files_without_use() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x.pem");
-        std::fs::write(&path, "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n")
-            .unwrap();
-        let said = hosts(|settings| settings.ca_file = Some("/nowhere".into())).unwrap_err();
-        assert!(said.starts_with("RABBITMQ_CA_FILE names /nowhere, which cannot be read"), "{said}");
-        assert!(private_key(&path).unwrap_err().contains("encrypted"), "{:?}", private_key(&path));
-        std::fs::write(&path, "").unwrap();
-        assert!(private_key(&path).unwrap_err().contains("no private key"), "{:?}", private_key(&path));
-        let both = |settings: &mut Rabbitmq| {
-            settings.cert_file = Some(path.clone());
-            settings.key_file = Some(path.clone());
-        };
-        assert!(hosts(both).unwrap_err().starts_with("RABBITMQ_CERT_FILE names"));
     }
 }

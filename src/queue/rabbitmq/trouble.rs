@@ -3,7 +3,7 @@
 use super::connect::Stage;
 use super::hosts::Host;
 use crate::causes;
-use crate::queue::QueueError;
+use crate::queue::{QueueError, tls};
 use lapin::{Error, ErrorKind};
 
 const ACCESS_REFUSED: u16 = 403;
@@ -11,6 +11,8 @@ const NOT_FOUND: u16 = 404;
 const RESOURCE_LOCKED: u16 = 405;
 const PRECONDITION_FAILED: u16 = 406;
 const NOT_ALLOWED: u16 = 530;
+
+const OUR_CERTIFICATE: &str = "RABBITMQ_CERT_FILE and RABBITMQ_KEY_FILE";
 
 /// Code and text of what the server itself said.
 fn said(error: &Error) -> Option<(u16, &str)> {
@@ -68,23 +70,16 @@ fn unanswered(host: &Host, stage: Stage, error: Option<&Error>) -> String {
     match stage {
         Stage::Name => format!("the name of RabbitMQ at {host} cannot be resolved; look at AMQP_URL"),
         Stage::Tcp => format!("RabbitMQ at {host} cannot be reached; look at AMQP_URL, and whether it runs"),
-        Stage::Tls => match error.and_then(tls_error) {
-            Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => format!(
-                "RabbitMQ at {host} has a certificate of a CA that we do not trust; name that CA in RABBITMQ_CA_FILE"
-            ),
-            Some(rustls::Error::InvalidCertificate(
-                rustls::CertificateError::NotValidForName | rustls::CertificateError::NotValidForNameContext { .. },
-            )) => {
-                format!("RabbitMQ at {host} has a certificate for another name; write the name it is for in AMQP_URL")
-            }
-            Some(rustls::Error::InvalidCertificate(_)) => {
-                format!("RabbitMQ at {host} has a certificate that is not valid; look at it, and at RABBITMQ_CA_FILE")
-            }
-            Some(rustls::Error::AlertReceived(_)) => certificate_wanted(host),
-            _ => format!("TLS with RabbitMQ at {host} fails; look at AMQP_URL: does this port speak TLS (amqps)?"),
+        Stage::Tls => match error.and_then(tls_error).and_then(wrong_certificate) {
+            Some(wrong) => format!("RabbitMQ at {host} {wrong}"),
+            None => format!("TLS with RabbitMQ at {host} fails; look at AMQP_URL: does this port speak TLS (amqps)?"),
         },
         // With TLS 1.3 a server judges our certificate after we believe that all is done.
-        Stage::Login if error.and_then(tls_error).is_some() => certificate_wanted(host),
+        Stage::Login if error.and_then(tls_error).is_some() => {
+            format!(
+                "RabbitMQ at {host} does not accept our certificate, or that we have none; look at {OUR_CERTIFICATE}"
+            )
+        }
         // A server without that mechanism hangs up.
         Stage::Login if host.is_external() => external(host),
         Stage::Login if host.is_tls() => format!(
@@ -104,17 +99,13 @@ fn external(host: &Host) -> String {
     )
 }
 
-fn certificate_wanted(host: &Host) -> String {
-    format!(
-        "RabbitMQ at {host} does not accept our certificate, or that we have none; look at RABBITMQ_CERT_FILE and \
-         RABBITMQ_KEY_FILE"
-    )
-}
-
 fn tls_error(error: &Error) -> Option<&rustls::Error> {
     let ErrorKind::IOError(error) = error.kind() else { return None };
-    let mut parts = causes::causes(&**error as &(dyn std::error::Error + 'static));
-    parts.find_map(|part| part.downcast_ref::<rustls::Error>())
+    tls::said(&**error)
+}
+
+fn wrong_certificate(error: &rustls::Error) -> Option<String> {
+    tls::wrong_certificate(error, "RABBITMQ_CA_FILE", "AMQP_URL", OUR_CERTIFICATE)
 }
 
 /// The connection was there, and is not any more.

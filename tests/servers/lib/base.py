@@ -72,19 +72,8 @@ class Server:
         return {}
 
     def ready(self, run):
-        if run.tls:
-            context = ssl.create_default_context(cafile=run.ca)
-            connection = http.client.HTTPSConnection("127.0.0.1", run.port, timeout=2, context=context)
-        else:
-            connection = http.client.HTTPConnection("127.0.0.1", run.port, timeout=2)
         path, status = self.health
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().status == status
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+        return answers(run.port, path, status, run.ca)
 
 
 class S3Server(Server):
@@ -107,3 +96,19 @@ class S3Server(Server):
             "MINIO_SECRET_KEY": run.options.secret_key,
             "MINIO_USE_SSL": "true" if run.tls else "false",
         }
+
+
+def answers(port, path, status=200, ca=None):
+    """Whether a server answers so to a GET, over TLS where its CA is given."""
+    if ca:
+        context = ssl.create_default_context(cafile=ca)
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=2, context=context)
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == status
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
