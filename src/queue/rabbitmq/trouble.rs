@@ -76,7 +76,9 @@ fn unanswered(host: &Host, stage: Stage, error: Option<&Error>) -> String {
         },
         // With TLS 1.3 a server judges our certificate after we believe that all is done.
         Stage::Login if error.and_then(tls_error).is_some() => {
-            format!("RabbitMQ at {host} does not accept our certificate, or that we have none; look at {OUR_CERTIFICATE}")
+            format!(
+                "RabbitMQ at {host} does not accept our certificate, or that we have none; look at {OUR_CERTIFICATE}"
+            )
         }
         // A server without that mechanism hangs up.
         Stage::Login if host.is_external() => external(host),

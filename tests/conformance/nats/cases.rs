@@ -202,7 +202,10 @@ async fn refused<V: Version>() {
         let before = harness.info().await.config;
         let queue = harness.consumer(&limits());
         let said = error(&queue, "it is refused").await;
-        assert!(words.iter().all(|word| said.contains(word)) && said.contains("the consumer workers on NATS at"), "{said}");
+        assert!(
+            words.iter().all(|word| said.contains(word)) && said.contains("the consumer workers on NATS at"),
+            "{said}"
+        );
         queue.close().await.unwrap_err();
         assert_eq!(harness.info().await.config, before, "and left alone");
     }

@@ -77,8 +77,7 @@ impl<V: Version> NatsHarness<V> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let stream = format!("TEST-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
         let subject = format!("{}.events", stream.to_lowercase());
-        let harness =
-            NatsHarness { server, stream, subject, ack_wait, others: Mutex::default(), version: PhantomData };
+        let harness = NatsHarness { server, stream, subject, ack_wait, others: Mutex::default(), version: PhantomData };
         harness.create().await;
         harness.create_consumer(|_| {}).await;
         harness
@@ -235,7 +234,11 @@ impl<V: Version> Harness for NatsHarness<V> {
                 },
                 &["our token", "NATS_TOKEN"],
             ),
-            refused("no rights", &|it| it.url = poor.as_str().into(), &["does not let us", "grant", "Permissions Violation"]),
+            refused(
+                "no rights",
+                &|it| it.url = poor.as_str().into(),
+                &["does not let us", "grant", "Permissions Violation"],
+            ),
             refused("an unknown CA", &|it| it.url = tls.as_str().into(), &["127.0.0.1:", "NATS_CA_FILE"]),
             refused("TLS where there is none", &|it| it.url = plain_tls.as_str().into(), &[&at, "TLS", "NATS_URL"]),
             refused("no JetStream", &|it| it.url = bare.as_str().into(), &["no JetStream", "enable it"]),
