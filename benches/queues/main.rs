@@ -1,4 +1,4 @@
-//! What a backend adds to its driver: `cargo bench --features full --bench queues [-- MESSAGES] [kafka | rabbitmq | sqs]`.
+//! What a backend adds to its driver: `cargo bench --features full --bench queues [-- MESSAGES] [kafka | rabbitmq | nats | sqs]`.
 //!
 //! On real brokers, bodies of 1 KB: the driver in a bare loop that receives and acks, beside the worker's own loop with
 //! stores that cost nothing. In the first table the bodies are envelopes without an event, so that only the queue's side is
@@ -14,6 +14,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 mod support;
 
 mod kafka;
+mod nats;
 mod rabbitmq;
 mod sqs;
 
@@ -55,7 +56,7 @@ fn main() {
         let bodies: Vec<Bytes> = (0..messages).map(body).collect();
         let asked_for = |name: &str| {
             let mut others =
-                std::env::args().filter(|argument| ["kafka", "rabbitmq", "sqs"].contains(&argument.as_str()));
+                std::env::args().filter(|argument| ["kafka", "rabbitmq", "nats", "sqs"].contains(&argument.as_str()));
             others.next().is_none_or(|other| other == name)
         };
         if asked_for(kafka::KafkaBench::NAME) {
@@ -63,6 +64,9 @@ fn main() {
         }
         if asked_for(rabbitmq::RabbitmqBench::NAME) {
             runtime.block_on(compare(rabbitmq::RabbitmqBench::start(), &bodies));
+        }
+        if asked_for(nats::NatsBench::NAME) {
+            runtime.block_on(compare(nats::NatsBench::start(), &bodies));
         }
         if asked_for(sqs::SqsBench::NAME) {
             runtime.block_on(compare(sqs::SqsBench::start(), &bodies));

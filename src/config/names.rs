@@ -4,13 +4,16 @@
 const ALIASES: &[(&str, &str)] =
     &[("MINIO_ROOT_USER", "MINIO_ACCESS_KEY"), ("MINIO_ROOT_PASSWORD", "MINIO_SECRET_KEY")];
 
-/// The candidate that goes by this name elsewhere, else the one most like it. One with the same last word of the path wins: the key is right, its table is not.
+/// The candidate that goes by this name elsewhere, else the one most like it. One wins whose path ends alike: the key is right,
+/// its table is not, or it is the end of a longer key.
 pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if let Some((_, ours)) = ALIASES.iter().find(|(theirs, _)| *theirs == name) {
         return Some(ours);
     }
-    let last = |path: &str| path.rsplit('.').next().map(str::to_owned);
-    let rank = |candidate: &str| (last(candidate) == last(name), strsim::jaro_winkler(name, candidate));
+    let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let ends = format!("_{}", last(name));
+    let alike = |candidate: &str| last(candidate) == last(name) || last(candidate).ends_with(&ends);
+    let rank = |candidate: &str| (alike(candidate), strsim::jaro_winkler(name, candidate));
     candidates.into_iter().max_by(|a, b| {
         let (a, b) = (rank(a), rank(b));
         a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))

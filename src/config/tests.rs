@@ -491,7 +491,12 @@ fn no_secret_is_ever_shown() {
             .map(|setting| setting.env)
             .filter(|name| bucket.0 == "MINIO_BUCKET" || !name.starts_with("MINIO_"))
             .map(|name| (name, SECRET))
-            .chain([bucket, ("KAFKA_SASL_USERNAME", "u"), ("KAFKA_PROPERTIES", "ssl.key.pem=hunter2")])
+            .chain([
+                bucket,
+                ("KAFKA_SASL_USERNAME", "u"),
+                ("KAFKA_PROPERTIES", "ssl.key.pem=hunter2"),
+                ("NATS_USER", "u"),
+            ])
             .collect();
         let mut sources = env(&pairs);
         sources.flags = vec![flag("http.ingest_token", "--token", SECRET)];

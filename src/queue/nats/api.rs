@@ -1,8 +1,8 @@
 //! Questions to JetStream, and what its answers mean.
 
 use super::connect::Link;
-use async_nats::jetstream::context::RequestErrorKind;
 use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::RequestErrorKind;
 use async_nats::jetstream::response::Response;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,7 +26,11 @@ pub(super) enum Refusal {
 }
 
 /// Asks, and waits for the answer.
-pub(super) async fn ask<T: DeserializeOwned>(link: &Link, what: String, with: &impl Serialize) -> Result<T, Refusal> {
+pub(super) async fn ask<T: DeserializeOwned>(
+    link: &Link,
+    what: String,
+    with: &(impl Serialize + Sync),
+) -> Result<T, Refusal> {
     match link.jetstream.request(what, with).await {
         Ok(Response::Ok(answer)) => Ok(answer),
         Ok(Response::Err { error }) => Err(match error.error_code() {

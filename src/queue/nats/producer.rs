@@ -4,7 +4,7 @@ use super::connect::{Link, connect_any};
 use super::open::bind;
 use super::servers::Servers;
 use super::subject;
-use super::trouble::Place;
+use super::trouble::{Place, one_line};
 use crate::config::Nats;
 use crate::queue::{Producer, QueueError};
 use async_nats::jetstream::context::PublishErrorKind;
@@ -56,13 +56,12 @@ impl Producer for NatsProducer {
             PublishErrorKind::StreamNotFound => QueueError::new(format!(
                 "no stream of NATS at {server} takes the subject {to}; create one, or set NATS_SUBJECT or NATS_CREATE"
             )),
-            PublishErrorKind::MaxPayloadExceeded => QueueError::new(format!(
-                "NATS at {server} takes no messages that large; look at its max_payload"
-            ))
-            .because(error),
-            _ => QueueError::new(format!("NATS at {server} did not confirm a message to {to}")).because(
-                link.refused().map_or_else(|| error.to_string(), |words| words.split_whitespace().collect::<Vec<_>>().join(" ")),
-            ),
+            PublishErrorKind::MaxPayloadExceeded => {
+                QueueError::new(format!("NATS at {server} takes no messages that large; look at its max_payload"))
+                    .because(error)
+            }
+            _ => QueueError::new(format!("NATS at {server} did not confirm a message to {to}"))
+                .because(link.refused().map_or_else(|| error.to_string(), |words| one_line(&words))),
         };
         let sent = link.jetstream.publish(to.to_owned(), body).await;
         drop(turn);

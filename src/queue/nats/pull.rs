@@ -86,7 +86,13 @@ impl<'a> Pull<'a> {
             let deadline = self.out.as_ref().map(|out| out.deadline);
             tokio::select! {
                 biased;
-                () = self.link.lost.cancelled() => return Ok(End::Lost),
+                () = self.link.lost.cancelled() => {
+                    // What has come is ours all the same.
+                    while let Some(answer) = answers.next().now_or_never().flatten() {
+                        self.take(answer, &mut answers);
+                    }
+                    return Ok(End::Lost);
+                }
                 _ = gone.next() => return Ok(End::Look),
                 _ = left.next() => return Ok(End::Look),
                 answer = answers.next() => {
@@ -192,6 +198,7 @@ impl<'a> Pull<'a> {
     fn answered(&mut self) {
         self.out = None;
         self.shared.asking.send_replace(false);
+        self.shared.tell(None);
     }
 }
 

@@ -1,7 +1,9 @@
 //! The connection and the consumer: found, watched, found again.
 
 use super::Shared;
+use super::api::Refusal;
 use super::connect::{Link, connect_any};
+use super::leases::Leases;
 use super::open::{Opened, look, open};
 use super::pull::{End, Pull};
 use super::receipt::{Epoch, GiveBack};
@@ -9,7 +11,6 @@ use super::servers::Servers;
 use super::terms::Terms;
 use super::trouble;
 use super::voice::Word;
-use super::leases::Leases;
 use crate::queue::QueueError;
 use crate::queue::pace::Pace;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 /// Between two looks at the consumer: how much waits, and whether it is still the same.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// So many words are said together.
 const TOGETHER: usize = 1024;
 
@@ -67,6 +68,8 @@ async fn over(
     give_back: &UnboundedSender<GiveBack>,
 ) {
     let mut pace = Pace::default();
+    // Whether requests were refused: then it is not well before one is answered.
+    let mut refused = false;
     loop {
         let opened = tokio::select! {
             () = link.lost.cancelled() => return,
@@ -75,9 +78,15 @@ async fn over(
         match opened {
             Ok(opened) => {
                 let now = begin(shared, link, &opened, epoch, give_back);
+                if !std::mem::take(&mut refused) {
+                    shared.tell(None);
+                }
                 match consume(shared, link, &now, &opened.terms).await {
                     End::Lost => return,
-                    End::Refused(error) => shared.tell(Some(error)),
+                    End::Refused(error) => {
+                        shared.tell(Some(error));
+                        refused = true;
+                    }
                     End::Look | End::Quiet => {}
                 }
                 // What is asked from here on waits until it is known whom it would reach.
@@ -108,7 +117,11 @@ fn begin(
         old => {
             let (stream, consumer) = (&shared.settings.stream, &shared.settings.consumer);
             if let Some(old) = old {
-                tracing::warn!(stream, consumer, "the stream or its consumer was made anew: what is held of the old one is no more");
+                tracing::warn!(
+                    stream,
+                    consumer,
+                    "the stream or its consumer was made anew: what is held of the old one is no more"
+                );
                 old.leases().clear();
                 drop(shared.inbox.take_if(|receipt| receipt.is_of(&old)));
             }
@@ -122,7 +135,6 @@ fn begin(
     now.leases().set_wait(opened.terms.lease);
     *epoch = Some(now.clone());
     shared.voice.open(link.client.clone(), &now);
-    shared.tell(None);
     now
 }
 
@@ -165,8 +177,7 @@ async fn watch(shared: &Shared, link: &Link, epoch: &Arc<Epoch>) {
             Ok(info) if info.created.unix_timestamp_nanos() == epoch.identity.consumer => {
                 shared.inbox.set_lag(Some(info.num_pending + info.num_ack_pending as u64));
             }
-            Ok(_) => return,
-            Err(super::api::Refusal::Missing) => return,
+            Ok(_) | Err(Refusal::Missing) => return,
             Err(_) => shared.inbox.set_lag(None),
         }
         sleep(LOOK_EVERY).await;
@@ -197,7 +208,10 @@ pub(super) async fn give_back(shared: Arc<Shared>, mut orders: UnboundedReceiver
 
 impl Shared {
     /// While we leave, nothing is given back before nothing is asked for any more: it would come again, to us.
-    pub(super) async fn give_back(&self, groups: Vec<(Arc<Epoch>, Vec<async_nats::Subject>)>) -> Result<(), QueueError> {
+    pub(super) async fn give_back(
+        &self,
+        groups: Vec<(Arc<Epoch>, Vec<async_nats::Subject>)>,
+    ) -> Result<(), QueueError> {
         if self.quiet.is_cancelled() {
             self.still().await;
         }

@@ -26,7 +26,7 @@ pub(super) fn not_connected(server: &Server, error: &ConnectError) -> QueueError
     let sentence = if let Some(wrong) = tls::said(error) {
         match tls::wrong_certificate(wrong, "NATS_CA_FILE", "NATS_URL", OUR_CERTIFICATE) {
             Some(wrong) => format!("NATS at {server} {wrong}"),
-            None => format!("TLS with NATS at {server} fails; look at NATS_URL: does this server speak TLS?"),
+            None => no_tls(server),
         }
     } else {
         match error.kind() {
@@ -35,6 +35,7 @@ pub(super) fn not_connected(server: &Server, error: &ConnectError) -> QueueError
                 let what = if matches!(server.login, Login::Nobody) { "set" } else { "look at" };
                 format!("NATS at {server} refuses {who}; {what} {look_at}")
             }
+            ConnectErrorKind::Tls => no_tls(server),
             ConnectErrorKind::Dns => format!("the name of NATS at {server} cannot be resolved; look at NATS_URL"),
             _ if refused => format!("NATS at {server} cannot be reached; look at NATS_URL, and whether it runs"),
             _ => format!(
@@ -46,7 +47,11 @@ pub(super) fn not_connected(server: &Server, error: &ConnectError) -> QueueError
     QueueError::new(sentence).because(because)
 }
 
-fn one_line(text: &str) -> String {
+fn no_tls(server: &Server) -> String {
+    format!("TLS with NATS at {server} fails; look at NATS_URL: does this server speak TLS?")
+}
+
+pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -62,7 +67,8 @@ pub(super) fn lost(server: &Server) -> QueueError {
 
 /// Acks and the like did not leave.
 pub(super) fn not_said(error: impl Into<Box<dyn Error + Send + Sync>>) -> QueueError {
-    QueueError::new("NATS was not told yet what became of messages; it is said again as soon as it listens").because(error)
+    QueueError::new("NATS was not told yet what became of messages; it is said again as soon as it listens")
+        .because(error)
 }
 
 impl Place<'_> {

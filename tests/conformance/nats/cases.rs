@@ -183,7 +183,8 @@ async fn refused<V: Version>() {
     harness.delete().await;
     harness.create_keeping(RetentionPolicy::Limits).await;
     harness.create_consumer(|_| {}).await;
-    let cases: [(fn(&mut pull::Config), &[&str]); 5] = [
+    type Change = fn(&mut pull::Config);
+    let cases: [(Change, &[&str]); 5] = [
         (|it| it.ack_policy = AckPolicy::All, &["ack policy explicit"]),
         (|it| it.max_deliver = 5, &["gives up on a message after 5 deliveries", "max_deliver"]),
         (|it| it.headers_only = true, &["headers_only"]),
