@@ -234,12 +234,6 @@ fn wrong_starts() {
     assert!(stderr.contains("warning: MINIO_ROOT_USER") && stderr.contains("MINIO_ACCESS_KEY"), "{stderr}");
     let other = worker(dir.path(), &run("d")).env("QUEUE_TYPE", "kafka").output().unwrap();
     assert_eq!(other.status.code(), Some(2));
-    let missing = worker(dir.path(), &["run", "--data", "d"]).env("QUEUE_TYPE", "nats").output().unwrap();
-    let stderr = String::from_utf8(missing.stderr).unwrap();
-    assert_eq!(missing.status.code(), Some(2), "{stderr}");
-    assert!(stderr.contains("this version has no nats yet") && stderr.contains("memory"), "{stderr}");
-    assert!(!stderr.contains("--features"), "there is no such feature: {stderr}");
-
     assert!(!dir.path().join("d").exists());
     for refused in ["not-sqlite", "foreign", "newer"] {
         let left = std::fs::read_dir(dir.path().join(refused)).unwrap().map(|entry| entry.unwrap().file_name());

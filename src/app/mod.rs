@@ -246,14 +246,10 @@ fn queue_failure(error: QueueError) -> Failure {
 
 fn not_compiled_in(kind: QueueType) -> Failure {
     let has = queue::COMPILED_IN.join(", ");
-    Failure::usage(if queue::is_feature(kind.as_str()) {
-        format!(
-            "QUEUE_TYPE is {kind}, and this binary was built without it (it has: {has}); build it with `cargo build \
-             --release --features {kind}`"
-        )
-    } else {
-        format!("QUEUE_TYPE is {kind}, and this version has no {kind} yet (it has: {has})")
-    })
+    Failure::usage(format!(
+        "QUEUE_TYPE is {kind}, and this binary was built without it (it has: {has}); build it with `cargo build --release \
+         --features {kind}`"
+    ))
 }
 
 /// Ends once a store has been down for `limit` without a break.

@@ -47,16 +47,6 @@ pub const COMPILED_IN: &[&str] = &[
     "sqs",
 ];
 
-/// Whether this version has such a backend at all, compiled in or not. Read off the manifest, which cannot be wrong
-/// about it.
-pub fn is_feature(backend: &str) -> bool {
-    let manifest = include_str!("../../Cargo.toml");
-    let features = manifest.split("\n[").find(|section| section.starts_with("features]"));
-    features.is_some_and(|features| {
-        features.lines().filter_map(|line| line.split_once('=')).any(|(name, _)| name.trim() == backend)
-    })
-}
-
 /// A broker, as the worker sees it.
 ///
 /// # Contract
@@ -148,16 +138,5 @@ impl QueueError {
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(Arc::from(source.into()));
         self
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_compiled_in_is_a_feature() {
-        assert!(COMPILED_IN.iter().all(|backend| is_feature(backend)));
-        assert!(!is_feature("carrier-pigeon") && !is_feature("serde"));
     }
 }

@@ -139,5 +139,27 @@ cases! { nats_oldest, crate::nats::NatsHarness<crate::nats::Oldest>:
 }
 #[cfg(feature = "sqs")]
 conforms! { sqs_standard, crate::sqs::Standard }
+
+// Those in which it matters that groups keep their order. ElasticMQ looks through all groups that are out for each message
+// it gives out, so that thousands of them take it minutes.
 #[cfg(feature = "sqs")]
-conforms! { sqs_fifo, crate::sqs::Fifo }
+cases! { sqs_fifo, crate::sqs::Fifo:
+    what_was_there_before_is_delivered
+    what_is_dropped_comes_again
+    the_lag_is_what_is_not_acked
+    a_crash_loses_nothing
+    acks_in_any_order
+    nothing_is_acked_before_it_is_durable
+    what_is_held_long_does_not_come_again
+    held_messages_are_bounded_by_count
+    held_messages_are_bounded_by_bytes
+    a_message_over_the_whole_budget_is_taken_alone
+    nothing_is_taken_before_it_is_asked_for
+    a_broker_that_is_not_there_yet_is_waited_for
+    shutdown_gives_back_at_once
+    two_workers_share_the_work
+    poison_costs_its_neighbours_nothing
+    the_largest_body_the_broker_takes
+    unknown_headers_change_nothing
+    what_sdks_send_to_sources_that_do_not_exist_yet
+}
