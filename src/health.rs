@@ -120,6 +120,11 @@ pub struct Dependency {
 }
 
 impl Dependency {
+    /// The name people see.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// It answers. Returns whether that is news: log then, and only then. While it [fails work](Self::failing) this
     /// says nothing: a store may answer a question and still refuse every write.
     pub fn up(&self) -> bool {

@@ -154,7 +154,10 @@ impl Parts {
                 batch_size: config.queue.batch_size,
                 poll_interval: config.queue.poll_interval,
                 shutdown_timeout: config.timeouts.shutdown,
-                limits: Limits { max_event_bytes: limits.max_event_bytes },
+                limits: Limits {
+                    max_event_bytes: limits.max_event_bytes,
+                    refused_for: config.timeouts.store_refused_after,
+                },
             },
             registry: Arc::new(registry),
         })

@@ -9,6 +9,7 @@ pub mod clickhouse;
 pub mod context;
 pub mod deployment;
 pub mod events;
+pub mod faulty;
 pub mod ledger;
 pub mod model;
 pub mod nothing;
