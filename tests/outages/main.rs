@@ -6,4 +6,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod matrix;
 mod proxy;
+mod rig;

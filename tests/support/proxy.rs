@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -101,6 +101,7 @@ struct Shared {
     /// The same since the rule was last set.
     hit_now: AtomicUsize,
     passed: AtomicUsize,
+    open: AtomicBool,
 }
 
 impl Proxy {
@@ -112,6 +113,7 @@ impl Proxy {
             hit: AtomicUsize::new(0),
             hit_now: AtomicUsize::new(0),
             passed: AtomicUsize::new(0),
+            open: AtomicBool::new(false),
         });
         let (port_in, port) = std::sync::mpsc::channel();
         let thread = std::thread::spawn({
@@ -141,10 +143,14 @@ impl Proxy {
     }
 
     fn change(&self, rule: Rule) {
+        let open = !rule.refuses();
         self.rule.send_modify(|now| {
             self.shared.hit_now.store(0, Relaxed);
             *now = rule;
         });
+        while self.shared.open.load(Relaxed) != open {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// How many faults there have been in all.
@@ -186,16 +192,18 @@ fn socket(port: u16) -> io::Result<TcpSocket> {
 /// Until the proxy is dropped.
 async fn serve(port: u16, mut rules: watch::Receiver<Rule>, shared: Arc<Shared>) {
     loop {
-        if refuses(&rules) {
+        if rules.borrow().refuses() {
             shared.hit();
+            shared.open.store(false, Relaxed);
         } else {
             let listener = socket(port).unwrap().listen(1024).unwrap();
+            shared.open.store(true, Relaxed);
             let mut connections = JoinSet::new();
             loop {
                 tokio::select! {
                     changed = rules.changed() => match changed {
                         Err(_) => return,
-                        Ok(()) if refuses(&rules) => break,
+                        Ok(()) if rules.borrow().refuses() => break,
                         Ok(()) => {}
                     },
                     accepted = listener.accept() => {
@@ -213,8 +221,11 @@ async fn serve(port: u16, mut rules: watch::Receiver<Rule>, shared: Arc<Shared>)
     }
 }
 
-fn refuses(rules: &watch::Receiver<Rule>) -> bool {
-    matches!(&*rules.borrow(), Rule::All(Fault::Refuse))
+impl Rule {
+    /// Whether nobody is listened to.
+    fn refuses(&self) -> bool {
+        matches!(self, Rule::All(Fault::Refuse))
+    }
 }
 
 impl Shared {
