@@ -6,6 +6,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clock;
+mod embedded;
+mod ends;
 mod matrix;
 mod proxy;
 mod rig;

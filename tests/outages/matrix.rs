@@ -158,7 +158,7 @@ fn what_is_deleted_and_made_again() {
         client.delete_object().bucket(&bucket).key(".xray-probe").send().await.unwrap();
         client.delete_bucket().bucket(&bucket).send().await.unwrap();
     });
-    rig.place.database.query("DROP DATABASE {db}");
+    rig.place.database.query("DROP DATABASE IF EXISTS {db}");
     rig.objects.set(Fault::Pass);
     rig.wait_until_unready("s3", "there is no such bucket");
     rig.wait_until_unready("clickhouse", "not there");

@@ -49,6 +49,11 @@ pub struct Sending {
 impl Rig {
     /// A worker that waits no longer than a second for an answer.
     pub fn start(objects: &str) -> Rig {
+        Rig::start_with(objects, &[])
+    }
+
+    /// The same with further settings.
+    pub fn start_with(objects: &str, settings: &[(&str, &str)]) -> Rig {
         let (s3, clickhouse) = (Server::shared(objects), Server::shared("clickhouse"));
         let dir = tempfile::tempdir().unwrap();
         let place = Deployment::new(s3, clickhouse);
@@ -58,6 +63,7 @@ impl Rig {
         command.envs([("HTTP_ADDR", "127.0.0.1:0"), ("LOG_FORMAT", "json"), ("S3_TIMEOUT_MS", "1000")]);
         command.envs([("CLICKHOUSE_TIMEOUT_MS", "1000"), ("INGEST_TIMEOUT_MS", "3600000")]);
         command.env("MAX_IN_FLIGHT_MESSAGES", MAX_IN_FLIGHT.to_string());
+        command.envs(settings.iter().copied());
         let worker = worker::Server::spawn(command);
         let runtime = Runtime::new().unwrap();
         let client = reqwest::Client::new();
@@ -94,10 +100,13 @@ impl Rig {
             let (durable, turned_away) = (durable.clone(), turned_away.clone());
             let producer = async move {
                 loop {
-                    match post.try_clone().unwrap().send().await.unwrap().status().as_u16() {
-                        200 | 422 => break durable.fetch_add(1, Relaxed),
-                        429 | 503 => turned_away.fetch_add(1, Relaxed),
-                        other => panic!("an answer of {other}"),
+                    let answer = post.try_clone().unwrap().send().await;
+                    match answer.map(|answer| answer.status().as_u16()) {
+                        Ok(200 | 422) => break durable.fetch_add(1, Relaxed),
+                        Ok(429 | 503) => turned_away.fetch_add(1, Relaxed),
+                        Ok(other) => panic!("an answer of {other}"),
+                        // The worker ends.
+                        Err(_) => 0,
                     };
                     sleep(Duration::from_millis(200)).await;
                 }
@@ -149,6 +158,12 @@ impl Rig {
         let metrics = self.get("/metrics").1;
         let line = metrics.lines().find(|line| line.starts_with("xray_in_flight_messages")).unwrap();
         line.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// Whether it was told to end.
+    pub fn is_draining(&self) -> bool {
+        let body: Value = serde_json::from_str(&self.get("/readyz").1).unwrap();
+        body["draining"] == true
     }
 
     /// What the worker has in memory, in bytes.
