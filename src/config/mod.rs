@@ -363,7 +363,7 @@ impl Default for Config {
             timeouts: Timeouts {
                 shutdown: Duration::from_secs(25),
                 ingest: Duration::from_secs(30),
-                store_refused_after: Duration::from_secs(300),
+                store_refused_after: Duration::from_secs(120),
             },
             log: Log { level: Level::INFO, format: None },
             embedded: Embedded { data_dir: None, durable: true },

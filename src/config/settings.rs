@@ -358,7 +358,7 @@ pub(super) static SECTIONS: &[Section] = &[
             Setting {
                 env: "STORE_REFUSED_AFTER_MS",
                 path: "timeouts.store_refused_after_ms",
-                default: Some("300000"),
+                default: Some("120000"),
                 kind: Kind::Millis(0..=MAX_MILLIS, |d, v| d.config.timeouts.store_refused_after = v),
                 doc: "How long an event that a store refuses, while it takes others, is tried again before it becomes a dead \
                       letter (`store_refused`); at least five times in any case.",

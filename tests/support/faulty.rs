@@ -222,6 +222,11 @@ impl Rig {
             raw: Arc::new(FaultyRaw(raw, faults.clone())),
             metrics: Arc::new(FaultyTables(tables, faults.clone())),
         };
+        Rig::on(stores, limits, budget_bytes, shutdown_timeout)
+    }
+
+    /// On any stores.
+    pub fn on(stores: Stores, limits: Limits, budget_bytes: usize, shutdown_timeout: Duration) -> Rig {
         let budget = Budget::new(1000, budget_bytes);
         let context = context(stores, budget.clone());
         let settings = Settings { batch_size: 10, poll_interval: Duration::from_millis(50), shutdown_timeout, limits };
