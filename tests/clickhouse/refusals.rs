@@ -174,60 +174,56 @@ async fn worker(database: &Database) -> (TempDir, Rig) {
     (dir, Rig::on(stores, limits, 1 << 24, FOREVER))
 }
 
-/// Ten decisions, of which the eighth names the item `poison`.
-fn offer_decisions(rig: &Rig) -> Vec<Wait> {
-    let decision = |n: usize| {
-        let item = if n == 7 { "poison".to_owned() } else { format!("i{n}") };
-        let (step, at) = (format!("s-{item}"), "2026-02-28T23:59:59.999Z");
-        format!(
-            r#"{{"id":"d{n}","stepId":"{step}","runId":"r","outcome":"kept","itemId":"{item}","timestamp":"{at}"}}"#
-        )
-    };
-    (0..10).map(|n| rig.queue.offer(message(decision(n))).unwrap()).collect()
+/// Ten runs, of which the eighth is `poison`.
+fn offer_runs(rig: &Rig) -> Vec<Wait> {
+    let id = |n: usize| if n == 7 { "poison".to_owned() } else { format!("r{n}") };
+    (0..10).map(|n| rig.queue.offer(message(run(&id(n), "running"))).unwrap()).collect()
 }
 
 /// On a table of facts, and on one of derived rows.
 #[tokio::test]
 async fn what_a_constraint_refuses_is_a_dead_letter_and_its_neighbours_are_stored() {
-    for (table, check) in [("decision_events", "item_id != 'poison'"), ("steps", "step_id != 's-poison'")] {
+    for table in ["run_reports", "runs"] {
         let database = Database::fresh();
         let (_dir, rig) = worker(&database).await;
-        database.query(&format!("ALTER TABLE {{db}}.{table} ADD CONSTRAINT no_poison CHECK {check}"));
-        for (n, mut wait) in offer_decisions(&rig).into_iter().enumerate() {
+        database.query(&format!("ALTER TABLE {{db}}.{table} ADD CONSTRAINT no_poison CHECK run_id != 'poison'"));
+        for (n, mut wait) in offer_runs(&rig).into_iter().enumerate() {
             let settlement = wait.settled().await.unwrap();
             let reasons: Vec<_> = settlement.rejected.iter().map(|part| part.rejection.reason.as_str()).collect();
             assert_eq!(settlement.stored, u64::from(n != 7), "{table}: {reasons:?}");
             assert!(reasons.iter().all(|reason| reason.contains("no_poison")), "{table}: {reasons:?}");
         }
-        assert_eq!(database.steps().len(), 9, "{table}");
+        assert_eq!(database.runs().len(), 9, "{table}");
         let letters = "SELECT code FROM {db}.dead_letters FINAL FORMAT TSV";
         assert_eq!(database.query(letters), "store_refused\n", "{table}");
         rig.end().await;
     }
 }
 
-/// It refuses every decision there is, good as they are: they wait for whoever repairs it, and runs go on.
+/// It refuses every run there is, good as they are: they wait for whoever repairs it, and decisions go on.
 #[tokio::test]
 async fn a_broken_view_makes_no_dead_letters() {
     let database = Database::fresh();
     let (_dir, rig) = worker(&database).await;
     database.query(
         "CREATE MATERIALIZED VIEW {db}.broken ENGINE = MergeTree ORDER BY x AS
-         SELECT throwIf(length(event_id) > 0, 'broken') AS x FROM {db}.decision_events",
+         SELECT throwIf(length(run_id) > 0, 'broken') AS x FROM {db}.run_reports",
     );
-    let waits = offer_decisions(&rig);
+    let waits = offer_runs(&rig);
     let why = || rig.health.readiness().dependencies.remove("clickhouse").and_then(|status| status.last_error);
     while !why().is_some_and(|why| why.contains("broken") && why.contains("nothing else of that kind is taken")) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(!rig.health.is_up("clickhouse") && rig.health.stuck().is_empty());
-    let mut run = rig.queue.offer(message(run("r", "running"))).unwrap();
-    assert_eq!(run.settled().await.unwrap().stored, 1);
+    let decision =
+        r#"{"id":"d","stepId":"s","runId":"r0","outcome":"kept","itemId":"i","timestamp":"2026-02-28T23:59:59.999Z"}"#;
+    let mut decision = rig.queue.offer(message(decision)).unwrap();
+    assert_eq!(decision.settled().await.unwrap().stored, 1);
     database.query("DROP TABLE {db}.broken SYNC");
     for mut wait in waits {
         assert_eq!(wait.settled().await.unwrap().stored, 1);
     }
-    assert_eq!((database.steps().len(), database.decision_events().len()), (10, 10));
+    assert_eq!((database.runs().len(), database.decision_events().len()), (10, 1));
     assert_eq!(database.query("SELECT count() FROM {db}.dead_letters FORMAT TSV"), "0\n");
     rig.end().await;
 }

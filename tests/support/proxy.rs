@@ -255,7 +255,7 @@ async fn connection(stream: TcpStream, rules: watch::Receiver<Rule>, shared: Arc
             Fault::Hang => return hang(&mut worker).await,
             Fault::Answer(bytes) => {
                 worker.write_all(bytes).await?;
-                return worker.shutdown().await;
+                continue;
             }
             Fault::Slow(pause) => sleep(*pause).await,
             Fault::Pass | Fault::Swallow | Fault::Reset | Fault::Half => {}
