@@ -29,6 +29,8 @@ struct Shared {
 #[derive(Debug)]
 struct Watched {
     status: Status,
+    /// When the state began, by a clock that nobody sets.
+    since: Instant,
     /// How many pieces of work it keeps failing just now.
     failing: usize,
 }
@@ -83,6 +85,16 @@ impl Health {
         silent.filter(|(_, silence)| *silence > SILENCE_LIMIT).collect()
     }
 
+    /// The dependencies that are down, for how long, and the newest error of each.
+    pub fn outages(&self) -> Vec<(&'static str, Duration, String)> {
+        let dependencies = lock(&self.shared.dependencies);
+        let down = dependencies.iter().filter(|(_, watched)| watched.status.state == State::Down);
+        down.map(|(name, Watched { status, since, .. })| {
+            (*name, since.elapsed(), status.last_error.clone().unwrap_or_default())
+        })
+        .collect()
+    }
+
     /// Whether the worker is ready, and why not.
     pub fn readiness(&self) -> Readiness {
         let dependencies: BTreeMap<_, _> =
@@ -120,6 +132,11 @@ pub struct Dependency {
 }
 
 impl Dependency {
+    /// The name people see.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// It answers. Returns whether that is news: log then, and only then. While it [fails work](Self::failing) this
     /// says nothing: a store may answer a question and still refuse every write.
     pub fn up(&self) -> bool {
@@ -140,11 +157,12 @@ impl Dependency {
     }
 
     fn report(&self, state: State, error: Option<String>) -> bool {
-        self.watched(|Watched { status, failing }| {
+        self.watched(|Watched { status, since, failing }| {
             let news = status.state != state && (state != State::Up || *failing == 0);
             if news {
                 status.state = state;
                 status.since = Utc::now();
+                *since = Instant::now();
             }
             if error.is_some() {
                 status.last_error = error;
@@ -198,7 +216,8 @@ pub struct Status {
 
 impl Watched {
     fn unknown() -> Self {
-        Watched { status: Status { state: State::Unknown, since: Utc::now(), last_error: None }, failing: 0 }
+        let status = Status { state: State::Unknown, since: Utc::now(), last_error: None };
+        Watched { status, since: Instant::now(), failing: 0 }
     }
 }
 

@@ -83,7 +83,7 @@ async fn a_heavy_step_takes_a_quarter_of_the_time_and_holds_up_nobody() {
         batch_size: 10,
         poll_interval: Duration::from_secs(1),
         shutdown_timeout: Duration::from_secs(60),
-        limits: Limits { max_event_bytes: 1 << 20 },
+        limits: Limits { max_event_bytes: 1 << 20, refused_for: Duration::ZERO },
     };
     let (queue, stop) = (MemoryQueue::new(100_000, 1 << 30), Stop::default());
     let working = tokio::spawn({

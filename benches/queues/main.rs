@@ -147,7 +147,7 @@ async fn through_the_worker<B: Bench>(bench: &mut B, messages: usize) -> Duratio
         batch_size: 10,
         poll_interval: Duration::from_secs(1),
         shutdown_timeout: Duration::from_secs(10),
-        limits: Limits { max_event_bytes: limits.max_event_bytes },
+        limits: Limits { max_event_bytes: limits.max_event_bytes, refused_for: Duration::ZERO },
     };
     let stop = queue.stop.clone();
     worker::run(&queue, &context, settings, &stop).await.unwrap();

@@ -14,7 +14,7 @@ use crate::config::{Config, QueueType};
 use crate::exit::Failure;
 use crate::feed::{FeedError, Feeder, Input};
 use crate::generate;
-use crate::health::{Health, State};
+use crate::health::Health;
 use crate::http::{self, AppState, ingest};
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Limits, Prepared, Tally};
@@ -162,7 +162,10 @@ impl Parts {
                 batch_size: config.queue.batch_size,
                 poll_interval: config.queue.poll_interval,
                 shutdown_timeout: config.timeouts.shutdown,
-                limits: Limits { max_event_bytes: limits.max_event_bytes },
+                limits: Limits {
+                    max_event_bytes: limits.max_event_bytes,
+                    refused_for: config.timeouts.store_refused_after,
+                },
             },
             registry: Arc::new(registry),
         })
@@ -256,13 +259,8 @@ fn not_compiled_in(kind: QueueType) -> Failure {
 async fn away_too_long(health: &Health, limit: Duration) -> Failure {
     loop {
         sleep(Duration::from_millis(500)).await;
-        for (name, status) in health.readiness().dependencies {
-            let down = status.state == State::Down;
-            let away = (chrono::Utc::now() - status.since).to_std().unwrap_or_default();
-            if down && away >= limit {
-                let error = status.last_error.unwrap_or_default();
-                return Failure::failed(format!("{name} has been away for {} s: {error}", away.as_secs()));
-            }
+        if let Some((name, away, error)) = health.outages().into_iter().find(|(_, away, _)| *away >= limit) {
+            return Failure::failed(format!("{name} has been away for {} s: {error}", away.as_secs()));
         }
     }
 }

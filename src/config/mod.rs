@@ -291,6 +291,8 @@ pub struct Timeouts {
     pub shutdown: Duration,
     /// For `POST /ingest` to see its events durable.
     pub ingest: Duration,
+    /// How long an item that a store refuses is tried again.
+    pub store_refused_after: Duration,
 }
 
 /// What is logged, and how.
@@ -408,7 +410,11 @@ impl Default for Config {
                 ca_file: None,
             },
             limits: Limits { max_event_bytes: 10 << 20, max_in_flight_messages: 10_000, max_in_flight_bytes: 64 << 20 },
-            timeouts: Timeouts { shutdown: Duration::from_secs(25), ingest: Duration::from_secs(30) },
+            timeouts: Timeouts {
+                shutdown: Duration::from_secs(25),
+                ingest: Duration::from_secs(30),
+                store_refused_after: Duration::from_secs(120),
+            },
             log: Log { level: Level::INFO, format: None },
             embedded: Embedded { data_dir: None, durable: true },
             http: Http { addr: (Ipv4Addr::LOCALHOST, 8080).into(), ingest_token: None },

@@ -356,6 +356,14 @@ pub(super) static SECTIONS: &[Section] = &[
                 kind: Kind::Millis(1..=MAX_MILLIS, |d, v| d.config.timeouts.ingest = v),
                 doc: "How long `POST /ingest` waits for its events to be durable before it answers 503.",
             },
+            Setting {
+                env: "STORE_REFUSED_AFTER_MS",
+                path: "timeouts.store_refused_after_ms",
+                default: Some("120000"),
+                kind: Kind::Millis(0..=MAX_MILLIS, |d, v| d.config.timeouts.store_refused_after = v),
+                doc: "How long an event that a store refuses, while it takes others, is tried again before it becomes a dead \
+                      letter (`store_refused`); at least five times in any case.",
+            },
         ],
     },
     Section {

@@ -142,6 +142,7 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("MAX_IN_FLIGHT_BYTES", "8000000", "\"8 MB\""),
     ("SHUTDOWN_TIMEOUT_MS", "0", "0"),
     ("INGEST_TIMEOUT_MS", "5000", "\"5000\""),
+    ("STORE_REFUSED_AFTER_MS", "60000", "60000"),
     ("LOG_LEVEL", "silly", "\"TRACE\""),
     ("LOG_FORMAT", "json", "\"json\""),
     ("XRAY_DATA_DIR", "/var/lib/xray", "\"/var/lib/xray\""),

@@ -1,9 +1,11 @@
 //! Every call of a store goes through here: its timeout, its retries, what is said about it.
 
+use super::refusals::Refusal;
 use crate::health::{Dependency, Failing, Health, Pulse};
 use crate::jitter::jitter;
 use crate::metrics::Metrics;
 use crate::store::{Class, StoreError};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
@@ -17,7 +19,9 @@ const AT_ONCE: usize = 512;
 /// How often a loop that waits for a store says that it is alive: the wait has an end, so it is not stuck.
 const BEAT: Duration = Duration::from_secs(10);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(15);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+/// After so many items in a row that are refused, each alone, and none that is taken, nobody asks about the others.
+const ENOUGH: usize = 64;
 
 /// The worker was told to stop before the store took it. What was to be written stays unacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +61,8 @@ impl Attempts {
     }
 
     /// Calls with all items, then again with those that failed for a time or because of us, until each is done or
-    /// refused on its own account. `call` answers item by item, in order; it is given at most [`AT_ONCE`].
+    /// refused on its own account. `call` answers item by item, in order; it is given at most [`AT_ONCE`]. Where all
+    /// failed a single one asks for them next time: a store that comes back is not met by all that every worker holds.
     pub(super) async fn each<I, T, F, Fut>(&self, items: Vec<I>, call: F) -> Result<Vec<ItemResult<T>>, GivenUp>
     where
         I: Clone + Send + Sync,
@@ -82,8 +87,11 @@ impl Attempts {
         let mut results: Vec<Option<ItemResult<T>>> = items.iter().map(|_| None).collect();
         let mut open: Vec<usize> = (0..items.len()).collect();
         let mut retries = Retries::default();
+        let mut one_asks = false;
         while !open.is_empty() {
+            let waiting = if one_asks { open.split_off(1) } else { Vec::new() };
             let group: Arc<[I]> = open.iter().map(|&at| items[at].clone()).collect();
+            let asked = group.len();
             let answers = self.once(call(group)).await?;
             let mut failed = Vec::new();
             let mut error = None;
@@ -106,9 +114,12 @@ impl Attempts {
                     }
                 }
             }
-            open = failed;
-            if let Some(error) = error {
-                self.again(&mut retries, &error).await?;
+            one_asks = failed.len() == asked;
+            // The next time another one asks: what is wrong may be wrong with this one alone.
+            open = [waiting, failed].concat();
+            match error {
+                Some(error) => self.again(&mut retries, &error).await?,
+                None => retries.backoff = Backoff::default(),
             }
         }
         self.up(retries);
@@ -127,36 +138,43 @@ impl Attempts {
         results.into_iter().next().ok_or(GivenUp)
     }
 
-    /// The same for what has no item to blame: every failure is retried.
-    pub(super) async fn insist<T, F, Fut>(&self, call: F) -> Result<T, GivenUp>
+    /// The same for items that are written in one call, of at most `at_once`: a call that is refused is halved until the
+    /// refused item is alone, so that its neighbours are not held up. Answers with those that are refused, by their place.
+    pub(super) async fn isolate<'i, T, F, Fut>(
+        &self,
+        items: &'i [T],
+        at_once: usize,
+        call: F,
+    ) -> Result<BTreeMap<usize, Refusal>, GivenUp>
     where
-        T: Send,
-        F: Fn() -> Fut + Send + Sync,
-        Fut: Future<Output = Result<T, StoreError>> + Send,
+        T: Sync,
+        F: Fn(&'i [T]) -> Fut + Send + Sync,
+        Fut: Future<Output = Result<(), StoreError>> + Send,
     {
-        loop {
-            if let Ok(done) = self.unless(|_| false, &call).await? {
-                return Ok(done);
+        let mut refused = BTreeMap::new();
+        let starts = (0..items.len()).step_by(at_once);
+        let mut open: Vec<_> = starts.map(|start| start..items.len().min(start + at_once)).rev().collect();
+        let mut in_a_row = 0;
+        while let Some(part) = open.pop() {
+            let Err(error) = self.one(|| call(&items[part.clone()])).await? else {
+                in_a_row = 0;
+                continue;
+            };
+            if part.len() == 1 {
+                in_a_row += 1;
+                refused.insert(part.start, Refusal { error, alone: true });
+            } else if in_a_row >= ENOUGH {
+                refused.extend(part.map(|at| (at, Refusal { error: error.again(), alone: false })));
+            } else {
+                let middle = part.start + part.len() / 2;
+                open.extend([middle..part.end, part.start..middle]);
             }
         }
+        Ok(refused)
     }
 
     /// The same for what makes a store ready: only [`Class::Foreign`], which no retry cures, comes out as an error.
     pub(super) async fn unless_foreign<T, F, Fut>(&self, call: F) -> Result<Result<T, StoreError>, GivenUp>
-    where
-        T: Send,
-        F: Fn() -> Fut + Send + Sync,
-        Fut: Future<Output = Result<T, StoreError>> + Send,
-    {
-        self.unless(|error| error.class == Class::Foreign, &call).await
-    }
-
-    /// Retries all but the errors that `comes_out`.
-    async fn unless<T, F, Fut>(
-        &self,
-        comes_out: impl Fn(&StoreError) -> bool + Send + Sync,
-        call: &F,
-    ) -> Result<Result<T, StoreError>, GivenUp>
     where
         T: Send,
         F: Fn() -> Fut + Send + Sync,
@@ -169,7 +187,7 @@ impl Attempts {
                     self.up(retries);
                     return Ok(Ok(done));
                 }
-                Err(error) if comes_out(&error) => return Ok(Err(error)),
+                Err(error) if error.class == Class::Foreign => return Ok(Err(error)),
                 Err(error) => {
                     self.count(&error);
                     self.again(&mut retries, &error).await?;
@@ -226,7 +244,7 @@ impl Attempts {
         self.down(error);
         tokio::select! {
             () = self.give_up.cancelled() => Err(GivenUp),
-            () = sleep(retries.pause()) => Ok(()),
+            () = sleep(retries.backoff.pause()) => Ok(()),
         }
     }
 }
@@ -234,16 +252,21 @@ impl Attempts {
 /// What has failed of one piece of work so far.
 #[derive(Debug, Default)]
 struct Retries {
-    failures: u32,
+    backoff: Backoff,
     /// While it is there, only this work may say that the store is up again.
     outage: Option<Failing>,
 }
 
-impl Retries {
-    /// Exponential, with jitter.
-    fn pause(&mut self) -> Duration {
-        let pause = FIRST_BACKOFF.saturating_mul(1 << self.failures.min(16)).min(LONGEST_BACKOFF);
-        self.failures += 1;
+/// Pauses between tries: longer each time, and by chance, so that workers do not come together.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    tries: u32,
+}
+
+impl Backoff {
+    pub(super) fn pause(&mut self) -> Duration {
+        let pause = FIRST_BACKOFF.saturating_mul(1 << self.tries.min(16)).min(LONGEST_BACKOFF);
+        self.tries += 1;
         jitter(pause)
     }
 }
@@ -254,6 +277,7 @@ mod tests {
     use crate::budget::Budget;
     use crate::config::QueueType;
     use prometheus_client::registry::Registry;
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
     /// A full disk: questions are answered, writes are not.
@@ -274,9 +298,31 @@ mod tests {
             }
             if calls.load(Relaxed) > 3 { Ok(()) } else { Err(StoreError::new("db", Class::Us, "the disk is full")) }
         };
-        attempts.insist(write).await.unwrap();
-        assert!(health.is_up("db"));
+        assert!(attempts.unless_foreign(write).await.unwrap().is_ok() && health.is_up("db"));
         calls.store(0, Relaxed);
         assert!(attempts.one(write).await.unwrap().is_ok() && health.is_up("db"));
+    }
+
+    /// However much waits for a store that is away, one request asks for all of it.
+    #[tokio::test(start_paused = true)]
+    async fn one_asks_for_all() {
+        let health = Health::default();
+        let metrics =
+            Metrics::register(&mut Registry::default(), QueueType::Memory, &["db"], &Budget::new(1, 1), &health);
+        let pulse = health.pulse("test");
+        let attempts =
+            Attempts::new(("db", Duration::from_secs(60)), &health, &pulse, &metrics, &CancellationToken::new());
+        let calls = Mutex::new(Vec::new());
+        let call = |items: Arc<[u32]>| {
+            calls.lock().unwrap().push(items.to_vec());
+            let answers = match calls.lock().unwrap().len() {
+                1..=3 => items.iter().map(|_| Err(StoreError::new("db", Class::Transient, "away"))).collect(),
+                _ => items.iter().map(|item| Ok(*item)).collect(),
+            };
+            async { answers }
+        };
+        let done: Vec<u32> = attempts.each(vec![1, 2, 3], call).await.unwrap().into_iter().flatten().collect();
+        assert_eq!(done, [1, 2, 3]);
+        assert_eq!(*calls.lock().unwrap(), [vec![1, 2, 3], vec![1], vec![2], vec![3], vec![1, 2]]);
     }
 }

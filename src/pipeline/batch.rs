@@ -6,6 +6,7 @@ use crate::budget::Hold;
 use crate::dead_letter::DeadLetter;
 use crate::digest::Sha256;
 use crate::event::{Code, Event, Kind, Part, Rejected, Rejection, decode};
+use crate::health::Failing;
 use crate::object::Record;
 use crate::store::StoreError;
 use bytes::Bytes;
@@ -47,13 +48,40 @@ impl<R> InFlight<R> {
 pub(super) struct Work {
     /// The events, with their index in the body.
     pub(super) records: Vec<(u64, Arc<Record>)>,
-    /// What is no event, by the digest of its bytes: the same bytes again are the same dead letter.
+    /// The dead letters that are not durable yet, by the digest of their bytes: the same bytes again are the same dead
+    /// letter.
     pub(super) letters: BTreeMap<Sha256, Arc<DeadLetter>>,
+    /// Whether it has to stay behind when its group goes on.
+    pub(super) wait: Wait,
     /// How many events of which kind were in it, or were meant to be.
     pub(super) received: Received,
     pub(super) settlement: Settlement,
     pub(super) enqueued_at: Option<DateTime<Utc>>,
     envelope: Envelope,
+}
+
+/// Whether a store refuses a part of a message, so that it has to wait for another try while its neighbours go on.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Wait {
+    #[default]
+    No,
+    /// It does.
+    Refused,
+    /// It does, and others like it too: it is down for as long as this is there.
+    Down(#[expect(dead_code, reason = "what counts is when it is dropped")] Arc<Failing>),
+}
+
+impl Wait {
+    /// The stronger of both.
+    pub(super) fn or(&mut self, other: Wait) {
+        if matches!((&self, &other), (Wait::No, _) | (Wait::Refused, Wait::Down(_))) {
+            *self = other;
+        }
+    }
+
+    pub(super) fn is_no(&self) -> bool {
+        matches!(self, Wait::No)
+    }
 }
 
 /// How many events of each kind, and of none that could be told.
@@ -89,6 +117,7 @@ impl Work {
         let mut work = Work {
             records: Vec::new(),
             letters: BTreeMap::new(),
+            wait: Wait::No,
             received: Received::default(),
             settlement: Settlement::default(),
             enqueued_at: message.enqueued_at,
@@ -154,20 +183,17 @@ impl Work {
         self.settlement.reject(index, rejection);
     }
 
-    /// The dead letter of one of its events.
-    pub(super) fn letter(&self, record: &Record, rejection: Rejection) -> DeadLetter {
+    /// One of its events becomes a dead letter, which has to be durable before the message is.
+    pub(super) fn bury(&mut self, record: &Record, rejection: Rejection) {
         let Event { raw, sha256, .. } = &record.event;
         let whole = Cut { full_bytes: raw.len() as u64, sha256: *sha256 };
-        self.envelope.letter(raw.clone(), whole, Some(record.event.kind()), rejection)
+        let letter = self.envelope.letter(raw.clone(), whole, Some(record.event.kind()), rejection);
+        self.letters.insert(letter.sha256, Arc::new(letter));
     }
 
-    /// Takes out the events that a store refuses for good, with its error each, and returns their dead letters. The
-    /// events are offered with their place, in order.
-    pub(super) fn refuse<'e>(
-        &mut self,
-        mut why: impl FnMut(usize, &Record) -> Option<&'e StoreError>,
-    ) -> Vec<Arc<DeadLetter>> {
-        let mut letters = Vec::new();
+    /// Takes out the events that a store refuses for good, with its error each; they become dead letters. The events
+    /// are offered with their place, in order.
+    pub(super) fn refuse<'e>(&mut self, mut why: impl FnMut(usize, &Record) -> Option<&'e StoreError>) {
         let records = std::mem::take(&mut self.records);
         for (at, (index, record)) in records.into_iter().enumerate() {
             let Some(error) = why(at, &record) else {
@@ -175,12 +201,11 @@ impl Work {
                 continue;
             };
             let reason = format!("{} refused it: {}", error.store, error.chain());
-            let letter = Arc::new(self.letter(&record, Rejection::new(Code::StoreRefused, reason)));
+            let rejection = Rejection::new(Code::StoreRefused, reason);
             self.settlement.stored -= 1;
-            self.settlement.reject(index, &letter.rejection);
-            letters.push(letter);
+            self.settlement.reject(index, &rejection);
+            self.bury(&record, rejection);
         }
-        letters
     }
 }
 

@@ -4,12 +4,12 @@ use super::attempt::{Attempts, GivenUp};
 use super::batch::Work;
 use super::heat::Heat;
 use super::objects::Objects;
+use super::refusals::Refusals;
 use super::stage::Writer;
 use super::tally::Tally;
-use crate::dead_letter::DeadLetter;
 use crate::metrics::Stage;
 use crate::object::Record;
-use crate::store::{MetricsStore, StoreError, Touched};
+use crate::store::{MetricsStore, Touched};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -25,6 +25,7 @@ const AT_ONCE: usize = 5000;
 pub(super) struct Facts {
     pub(super) store: Arc<dyn MetricsStore>,
     pub(super) attempts: Attempts,
+    pub(super) refusals: Arc<Refusals>,
     /// For the dead letters of what the store refuses.
     pub(super) objects: Arc<Objects>,
 }
@@ -37,34 +38,12 @@ impl Writer for Facts {
 
     /// `Ok` once all facts are inserted; what the store refuses for good is a dead letter instead.
     async fn write(&self, group: &mut [&mut Work]) -> Result<(), GivenUp> {
+        let before = self.refusals.taken();
         let records = records(group);
-        let mut refused = BTreeMap::new();
-        // A refused part is halved until the refused item is alone, so that its neighbours are not held up.
-        let starts = (0..records.len()).step_by(AT_ONCE);
-        let mut open: Vec<_> = starts.map(|start| start..records.len().min(start + AT_ONCE)).collect();
-        while let Some(part) = open.pop() {
-            if let Err(error) = self.attempts.one(|| self.store.insert_facts(&records[part.clone()])).await? {
-                if part.len() == 1 {
-                    refused.insert(part.start, error);
-                } else {
-                    let middle = part.start + part.len() / 2;
-                    open.extend([part.start..middle, middle..part.end]);
-                }
-            }
-        }
-        self.objects.write_letters(refuse(group, &refused)).await
+        let refused = self.attempts.isolate(&records, AT_ONCE, |records| self.store.insert_facts(records)).await?;
+        self.refusals.settle(group, before, |at, _| refused.get(&at));
+        self.objects.write_letters(group).await
     }
-}
-
-/// Takes out of the group what is refused, by its place in [`records`].
-fn refuse(group: &mut [&mut Work], refused: &BTreeMap<usize, StoreError>) -> Vec<Arc<DeadLetter>> {
-    let (mut letters, mut before) = (Vec::new(), 0);
-    for work in group {
-        let count = work.records.len();
-        letters.extend(work.refuse(|at, _| refused.get(&(before + at))));
-        before += count;
-    }
-    letters
 }
 
 /// Recomputes what depends on the facts of groups.
@@ -72,17 +51,15 @@ fn refuse(group: &mut [&mut Work], refused: &BTreeMap<usize, StoreError>) -> Vec
 pub(super) struct Derived {
     pub(super) store: Arc<dyn MetricsStore>,
     pub(super) attempts: Attempts,
+    pub(super) refusals: Arc<Refusals>,
+    /// For the dead letters of what the store refuses.
+    pub(super) objects: Arc<Objects>,
     pub(super) tally: Arc<Tally>,
     pub(super) heat: Arc<Heat>,
+    /// It may take one in so many parts of the time.
+    pub(super) share: u32,
     /// How many microseconds the last group took the store, without what failed before.
     pub(super) took: AtomicU64,
-}
-
-impl Derived {
-    /// How long the last group took the store; an outage before it does not count.
-    pub(super) fn took(&self) -> Duration {
-        Duration::from_micros(self.took.load(Relaxed))
-    }
 }
 
 impl Writer for Derived {
@@ -91,23 +68,32 @@ impl Writer for Derived {
     const JOIN: usize = 16_384;
     const OVERLAP: usize = 1;
 
-    /// `Ok` once every derived row that depends on the group is right and durable.
+    fn rest(&self) -> Duration {
+        Duration::from_micros(self.took.load(Relaxed)) * (self.share - 1)
+    }
+
+    /// `Ok` once every derived row that depends on the group is right and durable. Where the store refuses such a row
+    /// for good, the events that it depends on are dead letters instead.
     async fn write(&self, group: &mut [&mut Work]) -> Result<(), GivenUp> {
-        let records = records(group);
-        let mut took = Duration::ZERO;
-        for touched in Touched::by(&records).parts(AT_ONCE) {
-            let recompute = || async {
-                let began = Instant::now();
-                let heavy = self.store.recompute(&touched).await?;
-                Ok((heavy, began.elapsed()))
-            };
-            let (heavy, this) = self.attempts.insist(recompute).await?;
-            took += this;
+        let before = self.refusals.taken();
+        let keys = Touched::by(&records(group)).parts(1);
+        self.took.store(0, Relaxed);
+        let recompute = async |keys: &[Touched]| {
+            let began = Instant::now();
+            let heavy = self.store.recompute(&Touched::all(keys)).await?;
+            self.took.fetch_add(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX), Relaxed);
             self.heat.note(heavy);
-        }
-        self.took.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
-        for record in records {
-            self.tally.event(record.event.kind());
+            Ok(())
+        };
+        let refused = self.attempts.isolate(&keys, AT_ONCE, recompute).await?;
+        let refused: BTreeMap<_, _> = refused.into_iter().map(|(at, refusal)| (&keys[at], refusal)).collect();
+        self.refusals.settle(group, before, |_, record| match refused.is_empty() {
+            true => None,
+            false => refused.get(&Touched::by_one(record)),
+        });
+        self.objects.write_letters(group).await?;
+        for work in group.iter().filter(|work| work.wait.is_no()) {
+            work.records.iter().for_each(|(_, record)| self.tally.event(record.event.kind()));
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ mod facts;
 mod heat;
 mod objects;
 mod prepare;
+mod refusals;
 mod resolve;
 mod stage;
 mod tally;
@@ -36,8 +37,10 @@ use batch::{Batch, InFlight, Received};
 use facts::{Derived, Facts};
 use heat::Heat;
 use objects::Objects;
+use refusals::Refusals;
 use stage::Ends;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +59,8 @@ pub struct Stores {
 pub struct Limits {
     /// A longer body is no event.
     pub max_event_bytes: usize,
+    /// An item that a store refuses is tried again for so long before it becomes a dead letter.
+    pub refused_for: Duration,
 }
 
 /// Where deliveries go in. Dropping it lets the stages run empty.
@@ -103,8 +108,8 @@ pub struct StoredReceiver<R> {
 /// The share of the time that heavy keys may be recomputed in: one in so many.
 const HEAVY_SHARE: u32 = 4;
 
-/// Starts the stages. Once `hurry` is cancelled, heavy keys are recomputed without a rest; once `give_up` is, what is not
-/// durable comes out as unstored, at once.
+/// Starts the stages. Once `hurry` is cancelled, heavy keys are recomputed without a rest and what a store refuses is tried
+/// only once more; once `give_up` is, what is not durable comes out as unstored, at once.
 pub fn start<R: Send + 'static>(
     stores: Stores,
     limits: Limits,
@@ -116,24 +121,41 @@ pub fn start<R: Send + 'static>(
 ) -> (Intake<R>, Outlet<R>) {
     let Stores { raw, metrics: table } = stores;
     let [objects_pulse, facts_pulse, derived_pulse] = Stage::ALL.map(|stage| health.pulse(stage.as_str()));
+    let heavy_pulse = health.pulse("derived, heavy");
     let attempts = |store, pulse: &Pulse| Attempts::new(store, health, pulse, &metrics, give_up);
+    let refusals = |store| Arc::new(Refusals::new(health.dependency(store), limits.refused_for));
     let on_raw = (raw.name(), raw.patience());
     let on_table = (table.name(), table.patience());
-    let objects = Arc::new(Objects {
-        raw_attempts: attempts(on_raw, &objects_pulse),
-        table_attempts: attempts(on_table, &objects_pulse),
-        raw,
-        table: table.clone(),
-        metrics: metrics.clone(),
-        tally: tally.clone(),
+    let objects = |pulse| {
+        Arc::new(Objects {
+            raw_attempts: attempts(on_raw, pulse),
+            table_attempts: attempts(on_table, pulse),
+            raw: raw.clone(),
+            table: table.clone(),
+            refusals: refusals(raw.name()),
+            row_refusals: refusals(table.name()),
+            metrics: metrics.clone(),
+            tally: tally.clone(),
+        })
+    };
+    let facts = Arc::new(Facts {
+        attempts: attempts(on_table, &facts_pulse),
+        store: table.clone(),
+        refusals: refusals(table.name()),
+        objects: objects(&facts_pulse),
     });
-    let facts =
-        Arc::new(Facts { attempts: attempts(on_table, &facts_pulse), store: table.clone(), objects: objects.clone() });
     let heat = Arc::new(Heat::default());
-    let heavy_pulse = health.pulse("derived, heavy");
-    let [derived, heavy] = [&derived_pulse, &heavy_pulse].map(|pulse| {
-        let attempts = attempts(on_table, pulse);
-        Arc::new(Derived { attempts, store: table.clone(), tally: tally.clone(), heat: heat.clone(), took: 0.into() })
+    let [derived, heavy] = [(&derived_pulse, 1), (&heavy_pulse, HEAVY_SHARE)].map(|(pulse, share)| {
+        Arc::new(Derived {
+            attempts: attempts(on_table, pulse),
+            store: table.clone(),
+            refusals: refusals(table.name()),
+            objects: objects(pulse),
+            tally: tally.clone(),
+            heat: heat.clone(),
+            share,
+            took: 0.into(),
+        })
     });
 
     let (first, to_objects) = unbounded_channel();
@@ -145,16 +167,12 @@ pub fn start<R: Send + 'static>(
     let (unstored_in, unstored) = unbounded_channel();
     let ends = |pulse| Ends { unstored: unstored_in.clone(), metrics: metrics.clone(), pulse };
     let mut stages = JoinSet::new();
-    stages.spawn(stage::run(objects, to_objects, objects_out, ends(objects_pulse)));
-    stages.spawn(stage::run(facts, to_facts, facts_out, ends(facts_pulse)));
+    let objects = objects(&objects_pulse);
+    stages.spawn(stage::run(objects, to_objects, objects_out, ends(objects_pulse), hurry.clone()));
+    stages.spawn(stage::run(facts, to_facts, facts_out, ends(facts_pulse), hurry.clone()));
     stages.spawn(heat::part(heat, to_lanes, light_out, heavy_out));
-    stages.spawn(stage::run(derived, to_derived, derived_out.clone(), ends(derived_pulse)));
-    let heavy_ends = ends(heavy_pulse);
-    let rest = {
-        let heavy = heavy.clone();
-        move || heavy.took() * (HEAVY_SHARE - 1)
-    };
-    stages.spawn(stage::run_paced(heavy, to_heavy, derived_out, heavy_ends, rest, hurry.clone()));
+    stages.spawn(stage::run(derived, to_derived, derived_out.clone(), ends(derived_pulse), hurry.clone()));
+    stages.spawn(stage::run(heavy, to_heavy, derived_out, ends(heavy_pulse), hurry.clone()));
 
     let stored = StoredReceiver { finished };
     (Intake { limits, metrics, first }, Outlet { stored, unstored, stages: Stages(stages) })

@@ -5,7 +5,8 @@
 //! object is replaced.
 
 use super::attempt::{Attempts, GivenUp};
-use super::batch::Work;
+use super::batch::{Wait, Work};
+use super::refusals::{Judgement, Refusal, Refusals, Taken};
 use super::resolve::{Candidate, Displaced, Member, Resolution, candidates, resolve};
 use super::stage::Writer;
 use super::tally::Tally;
@@ -13,7 +14,7 @@ use crate::dead_letter::DeadLetter;
 use crate::digest::Sha256;
 use crate::event::{Code, Rejection};
 use crate::metrics::{Metrics, Stage};
-use crate::object::Record;
+use crate::object::{Object, Record};
 use crate::store::{Created, Existing, MetricsStore, RawStore, Replaced, StoreError, Tag};
 use chrono::Utc;
 use std::collections::BTreeMap;
@@ -26,6 +27,9 @@ pub(super) struct Objects {
     pub(super) table: Arc<dyn MetricsStore>,
     pub(super) raw_attempts: Attempts,
     pub(super) table_attempts: Attempts,
+    pub(super) refusals: Arc<Refusals>,
+    /// Of rows of dead letters.
+    pub(super) row_refusals: Arc<Refusals>,
     pub(super) metrics: Metrics,
     pub(super) tally: Arc<Tally>,
 }
@@ -36,8 +40,8 @@ const KEPT_OF_REFUSED: usize = 64 << 10;
 /// Dead letters are rendered and written in parts: one body may be an array of a million things that are no events.
 const LETTERS_AT_ONCE: usize = 1000;
 
-/// What a store refuses for good, by key.
-type Refused = BTreeMap<String, StoreError>;
+/// What the store refuses now.
+type Refused = Vec<(Member, StoreError)>;
 
 impl Writer for Objects {
     const STAGE: Stage = Stage::Objects;
@@ -48,22 +52,20 @@ impl Writer for Objects {
     /// `Ok` once every event of the group is under its key or superseded there, and every dead letter is durable. What
     /// the store refuses for good has been taken out of the work and is a dead letter instead.
     async fn write(&self, group: &mut [&mut Work]) -> Result<(), GivenUp> {
-        let mut letters: Vec<_> = group.iter().flat_map(|work| work.letters.values().cloned()).collect();
-        let mut open: Vec<Member> = Vec::new();
-        for Candidate { winner, losers } in candidates(members(group)) {
-            letters.extend(losers.iter().map(|loser| lost(group, loser, &winner.record.event.sha256)));
-            open.push(winner);
-        }
+        let before = self.refusals.taken();
+        let mut open = contest(group, |_| true);
         while !open.is_empty() {
             let mut refused = Refused::new();
             let existing = self.create(open, &mut refused).await?;
-            let (replace, mut again) = self.compare(group, &mut letters, existing, &mut refused).await?;
-            self.write_letters(std::mem::take(&mut letters)).await?;
+            let (mut replace, mut again) = self.compare(group, existing, &mut refused).await?;
+            self.write_letters(group).await?;
+            // What is to be replaced must be safe first.
+            replace.retain(|(member, _)| group[member.of].letters.is_empty());
             again.extend(self.replace(replace, &mut refused).await?);
-            letters.extend(refuse(group, &refused));
+            again.extend(self.settle(group, refused, before).await?);
             open = again;
         }
-        self.write_letters(letters).await
+        self.write_letters(group).await
     }
 }
 
@@ -81,7 +83,7 @@ impl Objects {
             match result {
                 Ok(Created::Created) => self.tally.created(),
                 Ok(Created::Exists) => taken.push(member),
-                Err(error) => drop(refused.insert(member.record.key.clone(), error)),
+                Err(error) => refused.push((member, error)),
             }
         }
         Ok(taken)
@@ -91,8 +93,7 @@ impl Objects {
     /// gone by now.
     async fn compare(
         &self,
-        group: &[&mut Work],
-        letters: &mut Vec<Arc<DeadLetter>>,
+        group: &mut [&mut Work],
         taken: Vec<Member>,
         refused: &mut Refused,
     ) -> Result<(Vec<(Member, Tag)>, Vec<Member>), GivenUp> {
@@ -107,7 +108,7 @@ impl Objects {
                     continue;
                 }
                 Err(error) => {
-                    refused.insert(member.record.key.clone(), error);
+                    refused.push((member, error));
                     continue;
                 }
             };
@@ -115,11 +116,12 @@ impl Objects {
                 Resolution::Same | Resolution::Superseded => self.tally.unchanged(),
                 Resolution::Lost => {
                     self.tally.unchanged();
-                    letters.push(lost(group, &member, &Sha256::of(&existing.body)));
+                    lose(group, &member, &Sha256::of(&existing.body));
                 }
                 Resolution::Replace => replace.push((member, existing.tag)),
                 Resolution::ReplaceKeeping(why) => {
-                    letters.push(displaced(&member.record, &existing, why));
+                    let letter = displaced(&member.record, &existing, why);
+                    group[member.of].letters.insert(letter.sha256, Arc::new(letter));
                     replace.push((member, existing.tag));
                 }
             }
@@ -140,44 +142,133 @@ impl Objects {
             match result {
                 Ok(Replaced::Replaced) => self.tally.replaced(),
                 Ok(Replaced::Changed) => changed.push(member),
-                Err(error) => drop(refused.insert(member.record.key.clone(), error)),
+                Err(error) => refused.push((member, error)),
             }
         }
         Ok(changed)
     }
 
-    /// Makes dead letters durable: objects, then rows. What cannot be written is retried, never dropped.
-    pub(super) async fn write_letters(&self, letters: Vec<Arc<DeadLetter>>) -> Result<(), GivenUp> {
+    /// Decides about what was refused: it becomes a dead letter, or its message waits. Returns what now has the key of
+    /// an event that was given up.
+    async fn settle(&self, group: &mut [&mut Work], refused: Refused, before: Taken) -> Result<Vec<Member>, GivenUp> {
+        if refused.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Each was refused alone. If a small object of our own is taken, it is not the store.
+        if self.raw_attempts.one(|| self.raw.probe()).await?.is_ok() {
+            self.refusals.take([(None, Sha256([0; 32]))].into_iter());
+        }
+        let (mut given_up, mut waiting) = (BTreeMap::new(), BTreeMap::<String, Wait>::new());
+        for (Member { record, .. }, error) in refused {
+            let refusal = Refusal { error, alone: true };
+            match self.refusals.judge((None, record.event.sha256), &refusal, before) {
+                Judgement::GiveUp => drop(given_up.insert(record.key.clone(), (record.event.sha256, refusal.error))),
+                Judgement::Try(wait) => drop(waiting.insert(record.key.clone(), wait)),
+            }
+        }
+        for work in group.iter_mut() {
+            let keys = work.records.iter().map(|(_, record)| &record.key);
+            // Also what would be superseded: what supersedes it is not there yet.
+            keys.filter_map(|key| waiting.get(key)).for_each(|wait| work.wait.or(wait.clone()));
+            work.refuse(|_, record| {
+                let (sha256, error) = given_up.get(&record.key)?;
+                (record.event.sha256 == *sha256).then_some(error)
+            });
+        }
+        Ok(contest(group, |record| given_up.contains_key(&record.key)))
+    }
+
+    /// Makes the dead letters of the group durable: objects, then rows. What cannot be written is retried, never
+    /// dropped: where a store refuses one its message waits.
+    pub(super) async fn write_letters(&self, group: &mut [&mut Work]) -> Result<(), GivenUp> {
         // The same body again is the same dead letter.
-        let letters: BTreeMap<_, _> = letters.into_iter().map(|letter| (letter.sha256, letter)).collect();
+        let letters = group.iter().flat_map(|work| &work.letters);
+        let letters: BTreeMap<_, _> = letters.map(|(sha256, letter)| (*sha256, letter.clone())).collect();
         let letters: Vec<_> = letters.into_values().collect();
         for letters in letters.chunks(LETTERS_AT_ONCE) {
-            self.write_some(letters).await?;
+            let outcomes = self.write_some(letters).await?;
+            for work in group.iter_mut() {
+                let mut wait = Wait::No;
+                work.letters.retain(|sha256, _| match outcomes.get(sha256) {
+                    Some(outcome) => {
+                        wait.or(outcome.clone());
+                        !outcome.is_no()
+                    }
+                    None => true,
+                });
+                work.wait.or(wait);
+            }
         }
         Ok(())
     }
 
-    async fn write_some(&self, letters: &[Arc<DeadLetter>]) -> Result<(), GivenUp> {
-        let objects: Vec<_> = letters.iter().map(|letter| Arc::new(letter.object())).collect();
-        let results = self.raw_attempts.each(objects, |objects| async move { self.raw.create(&objects).await }).await?;
-        let refused = letters.iter().zip(results).filter(|(_, result)| result.is_err());
-        // What is wrong with it is what was wrong with the event: its size, as a rule. The beginning is kept.
-        let cut: Vec<_> = refused.map(|(letter, _)| Arc::new(letter.cut(KEPT_OF_REFUSED).object())).collect();
-        if !cut.is_empty() {
-            self.raw_attempts
-                .insist(|| async {
-                    let results = self.raw.create(&cut).await;
-                    results.into_iter().try_for_each(|result| result.map(|_| ()))
-                })
-                .await?;
+    /// Answers for each whether it has to wait.
+    async fn write_some(&self, letters: &[Arc<DeadLetter>]) -> Result<BTreeMap<Sha256, Wait>, GivenUp> {
+        let mut outcomes = self.write_objects(letters).await?;
+        let durable: Vec<_> = letters.iter().filter(|letter| !outcomes.contains_key(&letter.sha256)).cloned().collect();
+        let before = self.row_refusals.taken();
+        let rows =
+            self.table_attempts.isolate(&durable, LETTERS_AT_ONCE, |letters| self.table.insert_dead_letters(letters));
+        let refused = rows.await?;
+        for (at, letter) in durable.iter().enumerate() {
+            let wait = match refused.get(&at) {
+                // There is no other place for it.
+                Some(refusal) => match self.row_refusals.judge((None, letter.sha256), refusal, before) {
+                    Judgement::GiveUp => Wait::Refused,
+                    Judgement::Try(wait) => wait,
+                },
+                None => {
+                    self.row_refusals.take([(None, letter.sha256)].into_iter());
+                    self.tally.dead_letter(letter.code());
+                    self.metrics.dead_letter(letter.code());
+                    Wait::No
+                }
+            };
+            outcomes.insert(letter.sha256, wait);
         }
-        self.table_attempts.insist(|| self.table.insert_dead_letters(letters)).await?;
-        for letter in letters {
-            self.tally.dead_letter(letter.code());
-            self.metrics.dead_letter(letter.code());
-        }
-        Ok(())
+        Ok(outcomes)
     }
+
+    /// Answers with those that have to wait.
+    async fn write_objects(&self, letters: &[Arc<DeadLetter>]) -> Result<BTreeMap<Sha256, Wait>, GivenUp> {
+        let create = async |objects: Arc<[Arc<Object>]>| self.raw.create(&objects).await;
+        let before = self.refusals.taken();
+        let objects: Vec<_> = letters.iter().map(|letter| Arc::new(letter.object())).collect();
+        let results = self.raw_attempts.each(objects, create).await?;
+        let mut waiting = BTreeMap::new();
+        for (letter, result) in letters.iter().zip(results) {
+            let Err(error) = result else { continue };
+            if self.raw_attempts.one(|| self.raw.probe()).await?.is_ok() {
+                self.refusals.take([(None, Sha256([0; 32]))].into_iter());
+            }
+            let refusal = Refusal { error, alone: true };
+            let wait = match self.refusals.judge((None, letter.sha256), &refusal, before) {
+                Judgement::Try(wait) => wait,
+                // What is wrong with it is what was wrong with the event: its size, as a rule. The beginning is kept.
+                Judgement::GiveUp => {
+                    let cut = vec![Arc::new(letter.cut(KEPT_OF_REFUSED).object())];
+                    match self.raw_attempts.each(cut, create).await?.pop() {
+                        Some(Err(_)) => Wait::Refused,
+                        _ => continue,
+                    }
+                }
+            };
+            waiting.insert(letter.sha256, wait);
+        }
+        Ok(waiting)
+    }
+}
+
+/// Who is to have each key, of the events of the group that are `among` those asked about. Conflicting decisions that lose
+/// become dead letters.
+fn contest(group: &mut [&mut Work], among: impl Fn(&Record) -> bool) -> Vec<Member> {
+    let members: Vec<_> = members(group).into_iter().filter(|member| among(&member.record)).collect();
+    let mut winners = Vec::new();
+    for Candidate { winner, losers } in candidates(members) {
+        losers.iter().for_each(|loser| lose(group, loser, &winner.record.event.sha256));
+        winners.push(winner);
+    }
+    winners
 }
 
 fn members(group: &[&mut Work]) -> Vec<Member> {
@@ -188,15 +279,14 @@ fn members(group: &[&mut Work]) -> Vec<Member> {
     group.iter().enumerate().flat_map(of_work).collect()
 }
 
-/// The dead letter of a decision that lost to another one with the same key.
-fn lost(group: &[&mut Work], Member { record, of }: &Member, winner: &Sha256) -> Arc<DeadLetter> {
+/// A decision lost to another one with the same key.
+fn lose(group: &mut [&mut Work], Member { record, of }: &Member, winner: &Sha256) {
     let reason = format!("another decision has the key {} and the greater SHA-256, {winner}", record.key);
-    let rejection = Rejection::new(Code::Conflict, reason);
-    Arc::new(group[*of].letter(record, rejection))
+    group[*of].bury(record, Rejection::new(Code::Conflict, reason));
 }
 
 /// The dead letter of what stands under an event's key and has to make room.
-fn displaced(record: &Record, existing: &Existing, why: Displaced) -> Arc<DeadLetter> {
+fn displaced(record: &Record, existing: &Existing, why: Displaced) -> DeadLetter {
     let sha256 = record.event.sha256;
     let reason = match why {
         Displaced::Lost => format!("a decision with the same key and the greater SHA-256 took its place, {sha256}"),
@@ -205,7 +295,7 @@ fn displaced(record: &Record, existing: &Existing, why: Displaced) -> Arc<DeadLe
             record.event.kind().as_str()
         ),
     };
-    Arc::new(from_store(record, existing.body.clone(), Rejection::new(Code::Conflict, reason)))
+    from_store(record, existing.body.clone(), Rejection::new(Code::Conflict, reason))
 }
 
 fn from_store(record: &Record, body: bytes::Bytes, rejection: Rejection) -> DeadLetter {
@@ -219,12 +309,4 @@ fn from_store(record: &Record, body: bytes::Bytes, rejection: Rejection) -> Dead
         sha256: Sha256::of(&body),
         body,
     }
-}
-
-/// Takes every event with such a key out of the group.
-fn refuse(group: &mut [&mut Work], refused: &Refused) -> Vec<Arc<DeadLetter>> {
-    if refused.is_empty() {
-        return Vec::new();
-    }
-    group.iter_mut().flat_map(|work| work.refuse(|_, record| refused.get(&record.key))).collect()
 }

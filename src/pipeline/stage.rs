@@ -1,18 +1,16 @@
 //! Group commit: a stage writes together what has come together.
 
-use super::attempt::GivenUp;
-use super::batch::{Batch, Work};
+use super::attempt::{Backoff, GivenUp};
+use super::batch::{Batch, InFlight, Wait, Work};
 use crate::health::Pulse;
 use crate::metrics::{Metrics, Stage};
 use futures_util::StreamExt;
-use futures_util::stream::unfold;
+use futures_util::stream::FuturesUnordered;
 use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// What a stage does with a group.
@@ -24,7 +22,13 @@ pub(super) trait Writer: Send + Sync + 'static {
     /// At most this many groups are written at the same time.
     const OVERLAP: usize;
 
-    /// Makes its part of the group durable. `Err` where the worker was told to stop first.
+    /// How long to rest after the last group, so that others have their share of the store.
+    fn rest(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Makes its part of the group durable, but for what it lets [wait](Wait). `Err` where the worker was told to stop
+    /// first.
     fn write(&self, group: &mut [&mut Work]) -> impl Future<Output = Result<(), GivenUp>> + Send;
 }
 
@@ -42,52 +46,78 @@ pub(super) struct Ends<R> {
 /// No timer: while a group is being written, what arrives waits, and is the next group. An idle stage writes a single
 /// batch at once; under load groups grow by themselves. The channels need no bound of their own, because every delivery
 /// in them holds its share of the [`Budget`](crate::budget::Budget).
+///
+/// What the writer lets [wait](Wait) stays behind while its neighbours go on, and is tried again apart from all others,
+/// ever more rarely. Once `hurry` is cancelled there is one more try, and no rest.
 pub(super) async fn run<R: Send + 'static, W: Writer>(
-    writer: Arc<W>,
-    input: UnboundedReceiver<Batch<R>>,
-    output: UnboundedSender<Batch<R>>,
-    ends: Ends<R>,
-) {
-    // The pulse rests only while no group at all is being written.
-    let writing = AtomicUsize::new(0);
-    let waiting = unfold(input, async |mut input| Some((waiting(&mut input, W::JOIN).await?, input)));
-    let groups = waiting.map(|group| {
-        writing.fetch_add(1, Relaxed);
-        write(writer.clone(), group, &ends)
-    });
-    let mut groups = pin!(groups.buffer_unordered(W::OVERLAP));
-    while let Some((batch, written)) = groups.next().await {
-        if writing.fetch_sub(1, Relaxed) == 1 {
-            ends.pulse.idle();
-        }
-        ends.pass_on(batch, written, &output);
-    }
-}
-
-/// The same for a stage that may only write for a share of the time: after each group it rests for as long as `rest` says,
-/// then writes all that came meanwhile as one. It rests no more once `hurry` is cancelled.
-pub(super) async fn run_paced<R: Send + 'static, W: Writer>(
     writer: Arc<W>,
     mut input: UnboundedReceiver<Batch<R>>,
     output: UnboundedSender<Batch<R>>,
     ends: Ends<R>,
-    rest: impl Fn() -> Duration + Send,
     hurry: CancellationToken,
 ) {
+    let mut writing = FuturesUnordered::new();
+    let (mut behind, mut rested, mut open) = (Behind::default(), Instant::now(), true);
     ends.pulse.idle();
-    while let Some(group) = waiting(&mut input, usize::MAX).await {
-        let (batch, written) = write(writer.clone(), group, &ends).await;
-        ends.pulse.idle();
-        ends.pass_on(batch, written, &output);
+    loop {
+        let free = writing.len() < W::OVERLAP;
         tokio::select! {
-            () = hurry.cancelled() => {}
-            () = sleep(rest()) => {}
+            Some(Written { batch, outcome, last }) = writing.next() => {
+                if writing.is_empty() {
+                    ends.pulse.idle();
+                }
+                rested = Instant::now() + writer.rest();
+                ends.pass_on(batch, outcome, &output, if last { None } else { Some(&mut behind) });
+            }
+            group = waiting(&mut input, W::JOIN, rested, &hurry), if open && free => match group {
+                Some(group) => writing.push(write(writer.clone(), group, &ends, &hurry)),
+                None => open = false,
+            },
+            () = until(behind.due, &hurry), if free && !behind.batch.is_empty() => {
+                writing.push(write(writer.clone(), behind.take(), &ends, &hurry));
+            }
+            else => return,
         }
     }
 }
 
-/// The next group: what waits now, until that is `join` deliveries or more. `None` once the input ends.
-async fn waiting<R>(input: &mut UnboundedReceiver<Batch<R>>, join: usize) -> Option<Batch<R>> {
+/// What has to wait for another try.
+#[derive(Debug)]
+struct Behind<R> {
+    batch: Vec<InFlight<R>>,
+    backoff: Backoff,
+    due: Instant,
+}
+
+impl<R> Default for Behind<R> {
+    fn default() -> Self {
+        Behind { batch: Vec::new(), backoff: Backoff::default(), due: Instant::now() }
+    }
+}
+
+impl<R> Behind<R> {
+    /// The next try is made for all together.
+    fn put(&mut self, batch: Vec<InFlight<R>>) {
+        if self.batch.is_empty() {
+            self.due = Instant::now() + self.backoff.pause();
+        }
+        self.batch.extend(batch);
+    }
+
+    fn take(&mut self) -> Batch<R> {
+        Batch(std::mem::take(&mut self.batch))
+    }
+}
+
+/// The next group: what waits once the stage has rested, until that is `join` deliveries or more. `None` once the input
+/// ends. Cancel safe.
+async fn waiting<R>(
+    input: &mut UnboundedReceiver<Batch<R>>,
+    join: usize,
+    rested: Instant,
+    hurry: &CancellationToken,
+) -> Option<Batch<R>> {
+    until(rested, hurry).await;
     let Batch(mut group) = input.recv().await?;
     while group.len() < join
         && let Ok(Batch(more)) = input.try_recv()
@@ -97,28 +127,59 @@ async fn waiting<R>(input: &mut UnboundedReceiver<Batch<R>>, join: usize) -> Opt
     Some(Batch(group))
 }
 
+async fn until(deadline: Instant, hurry: &CancellationToken) {
+    tokio::select! {
+        () = hurry.cancelled() => {}
+        () = sleep_until(deadline) => {}
+    }
+}
+
 impl<R> Ends<R> {
     /// A closed channel means that its reader is gone with the process; the receipts drop, unacked.
-    fn pass_on(&self, batch: Batch<R>, written: Result<(), GivenUp>, output: &UnboundedSender<Batch<R>>) {
-        match written {
-            Ok(()) => output.send(batch).ok(),
-            Err(GivenUp) => self.unstored.send(batch.0.into_iter().map(|delivery| delivery.receipt).collect()).ok(),
-        };
+    fn pass_on(
+        &self,
+        Batch(batch): Batch<R>,
+        outcome: Result<(), GivenUp>,
+        output: &UnboundedSender<Batch<R>>,
+        behind: Option<&mut Behind<R>>,
+    ) {
+        let done = |delivery: &InFlight<R>| outcome.is_ok() && delivery.work.wait.is_no();
+        let (done, left): (Vec<_>, Vec<_>) = batch.into_iter().partition(done);
+        if !done.is_empty() {
+            output.send(Batch(done)).ok();
+        }
+        match behind {
+            _ if left.is_empty() => {}
+            Some(behind) if outcome.is_ok() => behind.put(left),
+            _ => drop(self.unstored.send(left.into_iter().map(|delivery| delivery.receipt).collect())),
+        }
     }
+}
+
+struct Written<R> {
+    batch: Batch<R>,
+    outcome: Result<(), GivenUp>,
+    /// There is no other try.
+    last: bool,
 }
 
 async fn write<R: Send, W: Writer>(
     writer: Arc<W>,
     mut batch: Batch<R>,
     ends: &Ends<R>,
-) -> (Batch<R>, Result<(), GivenUp>) {
+    hurry: &CancellationToken,
+) -> Written<R> {
     ends.pulse.beat();
+    let last = hurry.is_cancelled();
     let begun = Instant::now();
     let mut group: Vec<&mut Work> = batch.0.iter_mut().map(|delivery| &mut delivery.work).collect();
+    // A store that was down for one of these is so until it is known better.
+    let before: Vec<Wait> = group.iter_mut().map(|work| std::mem::take(&mut work.wait)).collect();
     let events = group.iter().map(|work| work.records.len()).sum();
-    let written = writer.write(&mut group).await;
-    if written.is_ok() {
+    let outcome = writer.write(&mut group).await;
+    drop(before);
+    if outcome.is_ok() {
         ends.metrics.flush(W::STAGE, begun.elapsed().as_secs_f64(), events);
     }
-    (batch, written)
+    Written { batch, outcome, last }
 }

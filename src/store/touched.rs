@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// What has new facts. What else depends on it (the runs a step was ever linked to, the steps of a run) is for the
 /// store to find.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Touched {
     /// Where decisions are new.
     pub decisions: BTreeSet<DecisionGroup>,
@@ -21,18 +21,34 @@ impl Touched {
     /// What these events are facts about.
     pub fn by(records: &[Arc<Record>]) -> Touched {
         let mut touched = Touched::default();
-        for record in records {
-            match &record.event.fact {
-                Fact::Decision(decision) => touched.decisions.insert(DecisionGroup {
-                    month: decision.timestamp.month(),
-                    run_id: decision.run_id.clone(),
-                    step_id: decision.step_id.clone(),
-                }),
-                Fact::Step(report) => touched.steps.insert(report.step_id.clone()),
-                Fact::Run(report) => touched.runs.insert(report.run_id.clone()),
-            };
-        }
+        records.iter().for_each(|record| touched.add(record));
         touched
+    }
+
+    /// The one key that this event is a fact about.
+    pub fn by_one(record: &Record) -> Touched {
+        let mut touched = Touched::default();
+        touched.add(record);
+        touched
+    }
+
+    fn add(&mut self, record: &Record) {
+        match &record.event.fact {
+            Fact::Decision(decision) => self.decisions.insert(DecisionGroup {
+                month: decision.timestamp.month(),
+                run_id: decision.run_id.clone(),
+                step_id: decision.step_id.clone(),
+            }),
+            Fact::Step(report) => self.steps.insert(report.step_id.clone()),
+            Fact::Run(report) => self.runs.insert(report.run_id.clone()),
+        };
+    }
+
+    /// All of these together.
+    pub fn all(parts: &[Touched]) -> Touched {
+        let mut all = Touched::default();
+        parts.iter().for_each(|part| all.extend(part.clone()));
+        all
     }
 
     /// Adds what another has.

@@ -129,6 +129,7 @@ async fn ack<Q: QueueBackend>(
         sleep(LAST_WORDS).await;
     };
     let too_late = too_late.shared();
+    pulse.idle();
     while let Some(batch) = stored.recv().await {
         pulse.beat();
         let events = batch.iter().map(|stored| stored.settlement().stored).sum();

@@ -1,16 +1,22 @@
 //! What goes wrong with a server: each is one sentence that says what to do, in the right class, and nothing wrong is
-//! written.
+//! written. What it does not take becomes a dead letter only if it takes others.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tempfile::TempDir;
 use xray_processor_worker::config;
+use xray_processor_worker::pipeline::{Limits, Stores};
+use xray_processor_worker::queue::memory::Wait;
 use xray_processor_worker::store::clickhouse::ClickHouseTables;
-use xray_processor_worker::store::{Class, MetricsStore, StoreError};
+use xray_processor_worker::store::{Class, MetricsStore, StoreError, Touched, embedded};
 
 use crate::support::clickhouse::Database;
-use crate::support::events::{handle, records, run};
+use crate::support::events::{handle, message, records, run};
+use crate::support::faulty::{FOREVER, Rig};
+use crate::support::proxy::{Fault, Proxy};
 use crate::support::servers::Server;
 
 async fn refused(database: &Database, change: impl FnOnce(&mut config::ClickHouse)) -> StoreError {
@@ -157,4 +163,98 @@ async fn tables_that_change_under_us() {
     let bad = records(&[run("b", "running").into()]);
     assert_says(&tables.insert_facts(&bad).await.unwrap_err(), Class::Item, &["constraint"]);
     handle(&tables, &good).await;
+}
+
+/// A worker on this database.
+async fn worker(database: &Database) -> (TempDir, Rig) {
+    let dir = tempfile::tempdir().unwrap();
+    let (raw, _) = embedded::open(dir.path(), false).unwrap();
+    let stores = Stores { raw: Arc::new(raw), metrics: Arc::new(database.tables().await) };
+    let limits = Limits { max_event_bytes: 1 << 20, refused_for: Duration::ZERO };
+    (dir, Rig::on(stores, limits, 1 << 24, FOREVER))
+}
+
+/// Ten runs, of which the eighth is `poison`.
+fn offer_runs(rig: &Rig) -> Vec<Wait> {
+    let id = |n: usize| if n == 7 { "poison".to_owned() } else { format!("r{n}") };
+    (0..10).map(|n| rig.queue.offer(message(run(&id(n), "running"))).unwrap()).collect()
+}
+
+/// On a table of facts, and on one of derived rows.
+#[tokio::test]
+async fn what_a_constraint_refuses_is_a_dead_letter_and_its_neighbours_are_stored() {
+    for table in ["run_reports", "runs"] {
+        let database = Database::fresh();
+        let (_dir, rig) = worker(&database).await;
+        database.query(&format!("ALTER TABLE {{db}}.{table} ADD CONSTRAINT no_poison CHECK run_id != 'poison'"));
+        for (n, mut wait) in offer_runs(&rig).into_iter().enumerate() {
+            let settlement = wait.settled().await.unwrap();
+            let reasons: Vec<_> = settlement.rejected.iter().map(|part| part.rejection.reason.as_str()).collect();
+            assert_eq!(settlement.stored, u64::from(n != 7), "{table}: {reasons:?}");
+            assert!(reasons.iter().all(|reason| reason.contains("no_poison")), "{table}: {reasons:?}");
+        }
+        assert_eq!(database.runs().len(), 9, "{table}");
+        let letters = "SELECT code FROM {db}.dead_letters FINAL FORMAT TSV";
+        assert_eq!(database.query(letters), "store_refused\n", "{table}");
+        rig.end().await;
+    }
+}
+
+/// It refuses every run there is, good as they are: they wait for whoever repairs it, and decisions go on.
+#[tokio::test]
+async fn a_broken_view_makes_no_dead_letters() {
+    let database = Database::fresh();
+    let (_dir, rig) = worker(&database).await;
+    database.query(
+        "CREATE MATERIALIZED VIEW {db}.broken ENGINE = MergeTree ORDER BY x AS
+         SELECT throwIf(length(run_id) > 0, 'broken') AS x FROM {db}.run_reports",
+    );
+    let waits = offer_runs(&rig);
+    let why = || rig.health.readiness().dependencies.remove("clickhouse").and_then(|status| status.last_error);
+    while !why().is_some_and(|why| why.contains("broken") && why.contains("nothing else of that kind is taken")) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!rig.health.is_up("clickhouse") && rig.health.stuck().is_empty());
+    let decision =
+        r#"{"id":"d","stepId":"s","runId":"r0","outcome":"kept","itemId":"i","timestamp":"2026-02-28T23:59:59.999Z"}"#;
+    let mut decision = rig.queue.offer(message(decision)).unwrap();
+    assert_eq!(decision.settled().await.unwrap().stored, 1);
+    database.query("DROP TABLE {db}.broken SYNC");
+    for mut wait in waits {
+        assert_eq!(wait.settled().await.unwrap().stored, 1);
+    }
+    assert_eq!((database.runs().len(), database.decision_events().len()), (10, 1));
+    assert_eq!(database.query("SELECT count() FROM {db}.dead_letters FORMAT TSV"), "0\n");
+    rig.end().await;
+}
+
+/// The server stops what takes longer than it may; for fewer keys it does not.
+#[tokio::test]
+async fn a_recompute_that_takes_too_long_is_done_in_halves() {
+    let database = Database::fresh();
+    let proxy = Proxy::start(Server::shared("clickhouse").running().port);
+    let settings = config::ClickHouse { url: format!("http://127.0.0.1:{}", proxy.port), ..database.settings() };
+    let tables = ClickHouseTables::new(&settings).unwrap();
+    tables.prepare().await.unwrap();
+    let runs: Vec<_> = (0..40).map(|n| run(&format!("run-{n:02}-"), "running").into()).collect();
+    let records = records(&runs);
+    tables.insert_facts(&records).await.unwrap();
+
+    let too_long = "Code: 159. DB::Exception: Timeout exceeded: elapsed 45 seconds. (TIMEOUT_EXCEEDED)";
+    let stopped = format!("HTTP/1.1 500 No\r\nContent-Length: {}\r\n\r\n{too_long}", too_long.len()).into_bytes();
+    let keys = |body: &[u8]| String::from_utf8_lossy(body).matches("'run-").count();
+    let answer = stopped.clone();
+    proxy.set_by(move |request| match request.says("INSERT INTO runs") && keys(&request.body) > 2 * 5 {
+        true => Fault::Answer(answer.clone()),
+        false => Fault::Pass,
+    });
+    tables.recompute(&Touched::by(&records)).await.unwrap();
+    assert!(proxy.faults() > 0);
+    assert_eq!(database.runs().len(), 40);
+
+    proxy.set_by(
+        move |request| if request.says("INSERT INTO runs") { Fault::Answer(stopped.clone()) } else { Fault::Pass },
+    );
+    let error = tables.recompute(&Touched::by(&records)).await.unwrap_err();
+    assert_says(&error, Class::Transient, &["takes longer than CLICKHOUSE_TIMEOUT_MS: raise that"]);
 }

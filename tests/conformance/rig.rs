@@ -52,7 +52,7 @@ impl Worker {
             poll_interval: Duration::from_millis(200),
             // Tests that shut the stores want no long goodbye.
             shutdown_timeout: Duration::from_millis(100),
-            limits: Limits { max_event_bytes: limits.max_event_bytes },
+            limits: Limits { max_event_bytes: limits.max_event_bytes, refused_for: Duration::ZERO },
         };
         let running = tokio::spawn({
             let stop = stop.clone();

@@ -85,7 +85,7 @@ fn start_worker(queue: MemoryQueue, stores: Stores) -> JoinHandle<Result<(), Bro
         batch_size: 3,
         poll_interval: Duration::from_millis(50),
         shutdown_timeout: Duration::from_secs(60),
-        limits: Limits { max_event_bytes: 1 << 20 },
+        limits: Limits { max_event_bytes: 1 << 20, refused_for: Duration::ZERO },
     };
     tokio::spawn(async move { worker::run(&queue, &context, settings, &Stop::default()).await })
 }

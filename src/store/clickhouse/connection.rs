@@ -67,8 +67,8 @@ impl std::fmt::Debug for Connection {
 impl Connection {
     /// To the server that the configuration names. Speaks to nobody yet.
     pub(super) fn new(config: &config::ClickHouse) -> Result<Self, Fault> {
-        // Client and server see the end of a query at about the same time, the server first.
-        let server_limit = config.timeout.as_secs().max(1).to_string();
+        // The server sees the end of a query first, and says so.
+        let server_limit = format!("{:.3}", config.timeout.mul_f64(0.9).as_secs_f64());
         let client = tls::client(config.ca_file.as_deref())?
             .with_url(&config.url)
             .with_user(&config.user)

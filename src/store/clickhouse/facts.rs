@@ -31,7 +31,7 @@ pub(super) async fn insert(connection: &Connection, records: &[Arc<Record>]) -> 
         while let Some(rows) = open.pop() {
             match connection.insert::<DecisionRow<'_>>("decision_events", rows).await {
                 // The server takes fewer; one month is one partition.
-                Err(fault) if fault.too_many_partitions => match in_months(rows, 1).len() {
+                Err(fault) if fault.too_much => match in_months(rows, 1).len() {
                     0 | 1 => return Err(fault),
                     months => open.extend(in_months(rows, months.div_ceil(2))),
                 },

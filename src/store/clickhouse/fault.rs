@@ -4,17 +4,25 @@
 //! text of the answer, `Code: 60. DB::Exception: …`, with an HTTP status that says less.
 
 use super::NAME;
+use super::genuine::NOT_GENUINE;
 use crate::causes::{causes, chain};
 use crate::store::{Class, StoreError};
 use clickhouse::error::Error;
 use std::time::Duration;
 
+/// The server's own limit on the time of a request, which is a little below ours.
+const TIMEOUT_EXCEEDED: u32 = 159;
+
+/// What answers is something else.
+const STRANGER: &str = "does not answer as ClickHouse's HTTP interface does: something in between fails, or it is not the \
+                        right port; its native protocol has another (9000) than HTTP (8123)";
+
 /// A failed request.
 #[derive(Debug)]
 pub(super) struct Fault {
     error: StoreError,
-    /// The insert goes into more partitions than one may: fewer rows at once succeed.
-    pub(super) too_many_partitions: bool,
+    /// It was too much for one request, in partitions or in time: for fewer keys or rows it succeeds.
+    pub(super) too_much: bool,
 }
 
 impl From<Fault> for StoreError {
@@ -63,9 +71,7 @@ impl Fault {
 
     fn answered(doing: &str, url: &str, answer: &str) -> Self {
         let Some(code) = code(answer) else {
-            let advice = "does not answer as ClickHouse's HTTP interface does: is that the right port? Its native \
-                          protocol has another (9000) than HTTP (8123)";
-            return Fault::of(Class::Transient, format!("cannot {doing}: {url} {advice}")).because_of(answer);
+            return Fault::of(Class::Transient, format!("cannot {doing}: {url} {STRANGER}")).because_of(answer);
         };
         let too_many_partitions = code == 252 && answer.contains("partitions for single INSERT");
         let (class, advice) = judge(code, too_many_partitions);
@@ -73,11 +79,12 @@ impl Fault {
             Some(advice) => format!("cannot {doing}: {advice}"),
             None => format!("cannot {doing}"),
         };
-        Fault { too_many_partitions, ..Fault::of(class, message).because_of(answer) }
+        let too_much = too_many_partitions || code == TIMEOUT_EXCEEDED;
+        Fault { too_much, ..Fault::of(class, message).because_of(answer) }
     }
 
     fn of(class: Class, message: String) -> Self {
-        Fault { error: StoreError::new(NAME, class, message), too_many_partitions: false }
+        Fault { error: StoreError::new(NAME, class, message), too_much: false }
     }
 
     fn because(self, error: &Error) -> Self {
@@ -113,6 +120,8 @@ fn no_answer(error: &Error) -> &'static str {
         "does not speak HTTP: is that the right port, and should it be https://?"
     } else if says("dns error") || says("failed to lookup") {
         "cannot be found: does the name exist?"
+    } else if says(NOT_GENUINE) {
+        STRANGER
     } else if says("Connection refused") {
         "refuses connections: is the server up, and is that its port?"
     } else {
@@ -127,9 +136,12 @@ fn judge(code: u32, too_many_partitions: bool) -> (Class, Option<&'static str>) 
         252 if too_many_partitions => (Class::Us, Some("one insert may not go into so many months")),
         252 => (Class::Transient, Some("merges do not keep up with inserts for now")),
 
-        // TIMEOUT_EXCEEDED, TOO_MANY_SIMULTANEOUS_QUERIES, NO_FREE_CONNECTION, SOCKET_TIMEOUT, NETWORK_ERROR,
-        // QUERY_WAS_CANCELLED
-        159 | 202 | 203 | 209 | 210 | 394 => (Class::Transient, None),
+        TIMEOUT_EXCEEDED => (
+            Class::Transient,
+            Some("it takes longer than CLICKHOUSE_TIMEOUT_MS: raise that, or give the server more to work with"),
+        ),
+        // TOO_MANY_SIMULTANEOUS_QUERIES, NO_FREE_CONNECTION, SOCKET_TIMEOUT, NETWORK_ERROR, QUERY_WAS_CANCELLED
+        202 | 203 | 209 | 210 | 394 => (Class::Transient, None),
         // MEMORY_LIMIT_EXCEEDED
         241 => (Class::Transient, Some("the server is short of memory for now")),
         // TABLE_IS_READ_ONLY: a replica that has lost its Keeper. NO_ZOOKEEPER, UNEXPECTED_ZOOKEEPER_ERROR,
@@ -190,8 +202,8 @@ mod tests {
         let parts =
             "Code: 252. DB::Exception: Too many parts (3001) in all data parts. Merges are slower. (TOO_MANY_PARTS)";
         let partitions = "Code: 252. DB::Exception: Too many partitions for single INSERT block (more than 100).";
-        assert_eq!((fault(parts).error.class, fault(parts).too_many_partitions), (Class::Transient, false));
-        assert!(fault(partitions).too_many_partitions);
+        assert_eq!((fault(parts).error.class, fault(parts).too_much), (Class::Transient, false));
+        assert!(fault(partitions).too_much);
     }
 
     #[test]
@@ -199,6 +211,7 @@ mod tests {
         for (answer, class, says) in [
             ("Code: 516. DB::Exception: worker: Authentication failed", Class::Us, "CLICKHOUSE_PASSWORD"),
             ("Code: 60. DB::Exception: Table xray.runs does not exist", Class::Us, "migrate"),
+            ("Code: 159. DB::Exception: Timeout exceeded: elapsed 9 s", Class::Transient, "CLICKHOUSE_TIMEOUT_MS"),
             ("Code: 241. DB::Exception: (total) memory limit exceeded", Class::Transient, "memory"),
             ("Code: 469. DB::Exception: Constraint `c` is violated", Class::Item, "value"),
             ("Code: 4711. DB::Exception: a new one", Class::Transient, "4711"),

@@ -15,6 +15,7 @@ mod exchange;
 mod fact_rows;
 mod facts;
 mod fault;
+mod genuine;
 mod layout;
 mod migrations;
 mod recompute;

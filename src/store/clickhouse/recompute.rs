@@ -66,13 +66,21 @@ pub(super) async fn recompute(connection: &Connection, touched: &Touched) -> Res
 async fn totals(connection: &Connection, touched: &Touched) -> Result<(), Fault> {
     let groups: Vec<&DecisionGroup> = touched.decisions.iter().collect();
     let deduplicate = if groups.len() <= FEW { Deduplicate::Final } else { Deduplicate::Grouped };
-    for groups in groups.chunks(KEYS_AT_ONCE) {
+    let mut open: Vec<&[&DecisionGroup]> = groups.chunks(KEYS_AT_ONCE).collect();
+    while let Some(groups) = open.pop() {
         // They are in the order of months.
         let months: Vec<_> = groups.chunk_by(|a, b| a.month == b.month).collect();
         for months in months.chunks(MONTHS_AT_ONCE) {
             let query = connection.query(&sql::totals(months.len(), deduplicate));
             let query = sql::bind_totals(query, months);
-            connection.execute("write totals of steps", query).await?;
+            match connection.execute("write totals of steps", query).await {
+                Err(fault) if fault.too_much && groups.len() > 1 => {
+                    let (front, back) = groups.split_at(groups.len() / 2);
+                    open.extend([front, back]);
+                    break;
+                }
+                outcome => outcome?,
+            }
         }
     }
     Ok(())
@@ -112,13 +120,13 @@ fn union<'a>(keys: &[&'a str], more: impl Iterator<Item = &'a String>) -> Vec<&'
 }
 
 /// Runs an `INSERT … SELECT` that binds its keys `times` times. Where the rows would go into more months than the server
-/// takes at once, in halves; one key is one row, and so one month.
+/// takes at once, or take it too long, in halves; one key is one row, and so one month.
 async fn derive(connection: &Connection, doing: &str, sql: &str, times: usize, keys: &[&str]) -> Result<(), Fault> {
     let mut open: Vec<&[&str]> = keys.chunks(KEYS_AT_ONCE).collect();
     while let Some(keys) = open.pop() {
         let query = (0..times).fold(connection.query(sql), |query, _| query.bind(keys));
         match connection.execute(doing, query).await {
-            Err(fault) if fault.too_many_partitions && keys.len() > 1 => {
+            Err(fault) if fault.too_much && keys.len() > 1 => {
                 let (front, back) = keys.split_at(keys.len() / 2);
                 open.extend([front, back]);
             }

@@ -1,6 +1,7 @@
 //! The HTTP client: connect timeout, TLS with the certificates of the system and those that were named.
 
 use super::fault::Fault;
+use super::genuine::OnlyGenuine;
 use crate::ca_file::CaFile;
 use clickhouse::Client;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -27,7 +28,8 @@ pub(super) fn client(ca_file: Option<&Path>) -> Result<Client, Fault> {
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     let https: HttpsConnector<HttpConnector> =
         HttpsConnectorBuilder::new().with_tls_config(tls(ca_file)?).https_or_http().enable_http1().wrap_connector(tcp);
-    Ok(Client::with_http_client(HyperClient::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(https)))
+    let http = HyperClient::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(OnlyGenuine(https));
+    Ok(Client::with_http_client(http))
 }
 
 fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, Fault> {
