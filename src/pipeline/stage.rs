@@ -3,6 +3,7 @@
 use super::attempt::GivenUp;
 use super::batch::{Batch, Work};
 use crate::health::Pulse;
+use crate::kill_point;
 use crate::metrics::{Metrics, Stage};
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
@@ -118,6 +119,7 @@ async fn write<R: Send, W: Writer>(
     let events = group.iter().map(|work| work.records.len()).sum();
     let written = writer.write(&mut group).await;
     if written.is_ok() {
+        kill_point::reached(W::STAGE.as_str());
         ends.metrics.flush(W::STAGE, begun.elapsed().as_secs_f64(), events);
     }
     (batch, written)

@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod model;
 pub mod nothing;
 pub mod pieces;
+pub mod place;
 pub mod raw_store;
 pub mod servers;
 pub mod state;

@@ -1,6 +1,5 @@
 //! RabbitMQ, with queues of either type.
 
-mod cases;
 mod erlang;
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
