@@ -12,6 +12,7 @@ pub mod events;
 pub mod ledger;
 pub mod model;
 pub mod nothing;
+pub mod proxy;
 pub mod raw_store;
 pub mod servers;
 pub mod state;
