@@ -14,6 +14,7 @@ pub mod model;
 pub mod nothing;
 pub mod pieces;
 pub mod place;
+pub mod proxy;
 pub mod raw_store;
 pub mod servers;
 pub mod state;
