@@ -76,11 +76,11 @@ macro_rules! by_hand {
     };
 }
 
-everywhere! { memory_on_files, ingest::Ingest, Stores::Files }
-by_hand! { memory_on_servers, ingest::Ingest, Stores::Servers }
+everywhere! { memory_on_servers, ingest::Ingest, Stores::Servers }
+by_hand! { memory_on_files, ingest::Ingest, Stores::Files }
 
-everywhere! { kafka_on_servers, broker::Broker<kafka::KafkaHarness<kafka::Cooperative>>, Stores::Servers }
-by_hand! { kafka_on_files, broker::Broker<kafka::KafkaHarness<kafka::Cooperative>>, Stores::Files }
+everywhere! { kafka_on_files, broker::Broker<kafka::KafkaHarness<kafka::Cooperative>>, Stores::Files }
+by_hand! { kafka_on_servers, broker::Broker<kafka::KafkaHarness<kafka::Cooperative>>, Stores::Servers }
 by_hand! { kafka_brokered_on_servers, broker::Broker<kafka::KafkaHarness<kafka::Brokered>>, Stores::Servers }
 
 here_and_there! { quorum_on_servers, broker::Broker<rabbitmq::Quorum>, Stores::Servers }
