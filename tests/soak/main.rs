@@ -22,11 +22,11 @@ mod faults;
 mod feed;
 mod fleet;
 
-use std::pin::Pin;
 use std::time::Duration;
 
 use day::Day;
 use dice::Dice;
+use futures_util::future::LocalBoxFuture;
 
 /// The longest of days: then all is judged, and another one begins.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -36,7 +36,7 @@ fn variable(name: &str) -> Option<u64> {
 }
 
 /// A day on each.
-const BROKERS: &[fn(Day) -> Pin<Box<dyn Future<Output = ()>>>] = &[
+const BROKERS: &[fn(Day) -> LocalBoxFuture<'static, ()>] = &[
     |day| Box::pin(day.on::<kafka::KafkaHarness<kafka::Cooperative>>()),
     |day| Box::pin(day.on::<rabbitmq::Quorum>()),
 ];
