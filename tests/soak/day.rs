@@ -33,7 +33,7 @@ impl Day {
         let [objects, tables] = ["minio", "clickhouse"].map(|name| block_in_place(|| Server::start(name)));
         let stores = block_in_place(|| Deployment::new(&objects, &tables));
         let proxies = [&objects, &tables].map(|store| Proxy::start(store.running().port));
-        let harness = H::start(Whose::Own).await;
+        let harness = H::start(Whose::Deployed).await;
 
         let queue = harness.variables();
         let ways = tell(&proxies[0], &proxies[1]);

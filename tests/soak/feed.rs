@@ -13,7 +13,7 @@ use crate::rig::PATIENCE;
 use crate::support::worker::{output, ran, write_lines};
 
 /// So many messages go out at a time.
-const TOGETHER: usize = 150;
+const TOGETHER: usize = 100;
 const EVERY: Duration = Duration::from_millis(1_000);
 
 /// Publishes until the day is over, and returns all that was confirmed. What is not, is published again.
