@@ -20,6 +20,7 @@ pub mod health;
 pub mod http;
 mod jitter;
 pub mod key;
+mod kill_point;
 pub mod metrics;
 pub mod ndjson;
 pub mod numbers;

@@ -168,6 +168,8 @@ fn strangers_are_named() {
         (b"{\"id\":1}{}", Code::NotJson, "trailing"),
         (b"{\"id\":1,}", Code::NotJson, "line 1"),
         (b"nonsense", Code::NotJson, "not JSON"),
+        (b"{\"i\nd\":1}", Code::NotJson, "control character"),
+        (b"{\"i\\qd\":1}", Code::NotJson, "not JSON"),
         (b"42", Code::UnknownKind, "found 42"),
         (b"null", Code::UnknownKind, "found null"),
         (b"[[]]", Code::UnknownKind, "found an array"),

@@ -179,7 +179,10 @@ impl Parts {
         ingest: Option<ingest::Ingest>,
         stop: &Stop,
     ) -> Result<(), Failure> {
-        let health = &self.context.health;
+        let Context { stores, health, .. } = &self.context;
+        // Before anybody can ask: what is not known to be up is not ready.
+        let dependencies = [stores.raw.name(), stores.metrics.name()].into_iter().chain((!Q::LOCAL).then_some(Q::NAME));
+        dependencies.for_each(|name| drop(health.dependency(name)));
         let state = AppState { health: health.clone(), registry: self.registry.clone(), ingest };
         let worker_done = tokio_util::sync::CancellationToken::new();
         let server = listener.map(|listener| {

@@ -22,9 +22,9 @@ macro_rules! fields {
                 1 << self as u32
             }
 
-            fn from_key(key: &[u8]) -> Option<Field> {
-                match key {
-                    $(key if key == $camel.as_bytes() $(|| key == $snake.as_bytes())? => Some(Field::$variant),)*
+            fn from_name(name: &str) -> Option<Field> {
+                match name {
+                    $($camel $(| $snake)? => Some(Field::$variant),)*
                     _ => None,
                 }
             }
@@ -115,8 +115,9 @@ impl<'de> Visitor<'de> for MembersVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
         let mut members = Members { values: [None; Field::COUNT], doubled: 0, doubled_not_empty: 0 };
-        while let Some(key) = map.next_key::<Key>()? {
-            let Some(field) = key.0 else {
+        // Raw, and checked as such: read as text, names with lone surrogates would be refused; as bytes, nothing would be.
+        while let Some(name) = map.next_key::<&RawValue>()? {
+            let Some(field) = field(name.get()) else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
@@ -129,26 +130,12 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// A member's name. Read as bytes: a name with a lone surrogate has no text but is legal where it is ignored.
-struct Key(Option<Field>);
-
-impl<'de> serde::Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-        impl Visitor<'_> for KeyVisitor {
-            type Value = Key;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a member name")
-            }
-            fn visit_bytes<E>(self, key: &[u8]) -> Result<Key, E> {
-                Ok(Key(Field::from_key(key)))
-            }
-            fn visit_str<E>(self, key: &str) -> Result<Key, E> {
-                Ok(Key(Field::from_key(key.as_bytes())))
-            }
-        }
-        deserializer.deserialize_bytes(KeyVisitor)
+/// The field of this name, which stands in its quotes. One with a lone surrogate has no text, but is legal and ignored.
+fn field(name: &str) -> Option<Field> {
+    if name.contains('\\') {
+        return Field::from_name(&serde_json::from_str::<String>(name).ok()?);
     }
+    Field::from_name(name.strip_prefix('"')?.strip_suffix('"')?)
 }
 
 /// The elements of `text`, which must be one JSON array and nothing else, as raw slices.

@@ -13,6 +13,7 @@ use super::tally::Tally;
 use crate::dead_letter::DeadLetter;
 use crate::digest::Sha256;
 use crate::event::{Code, Rejection};
+use crate::kill_point;
 use crate::metrics::{Metrics, Stage};
 use crate::object::{Object, Record};
 use crate::store::{Created, Existing, MetricsStore, RawStore, Replaced, StoreError, Tag};
@@ -75,6 +76,10 @@ impl Objects {
         let records = open.iter().map(|member| member.record.clone()).collect();
         let create = |records: Arc<[Arc<Record>]>| async move {
             let objects: Vec<_> = records.iter().map(|record| Arc::new(record.object())).collect();
+            if kill_point::is_due("half of the objects") {
+                drop(self.raw.create(&objects[..objects.len() / 2]).await);
+                kill_point::die();
+            }
             self.raw.create(&objects).await
         };
         let results = self.raw_attempts.each(records, create).await?;

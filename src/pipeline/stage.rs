@@ -3,6 +3,7 @@
 use super::attempt::{Backoff, GivenUp};
 use super::batch::{Batch, InFlight, Wait, Work};
 use crate::health::Pulse;
+use crate::kill_point;
 use crate::metrics::{Metrics, Stage};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -179,6 +180,7 @@ async fn write<R: Send, W: Writer>(
     let outcome = writer.write(&mut group).await;
     drop(before);
     if outcome.is_ok() {
+        kill_point::reached(W::STAGE.as_str());
         ends.metrics.flush(W::STAGE, begun.elapsed().as_secs_f64(), events);
     }
     Written { batch, outcome, last }

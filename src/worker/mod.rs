@@ -4,6 +4,7 @@ mod receive;
 
 use crate::budget::Budget;
 use crate::health::{Health, Pulse};
+use crate::kill_point;
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Broken, Limits, Outlet, Stored, StoredReceiver, Stores, Tally};
 use crate::queue::{QueueBackend, QueueError};
@@ -84,7 +85,7 @@ pub async fn run<Q: QueueBackend>(queue: &Q, context: &Context, settings: Settin
     };
     let settle = async {
         let pulse = health.pulse("ack");
-        tokio::join!(ack(queue, stored, metrics, &pulse, give_up), release(queue, unstored));
+        tokio::join!(ack(queue, stored, metrics, &pulse, stop), release(queue, unstored));
         drained.cancel();
     };
     let deadline = async {
@@ -122,16 +123,26 @@ async fn ack<Q: QueueBackend>(
     mut stored: StoredReceiver<Q::Receipt>,
     metrics: &Metrics,
     pulse: &Pulse,
-    give_up: &CancellationToken,
+    stop: &Stop,
 ) {
     let too_late = async {
-        give_up.cancelled().await;
+        stop.give_up.cancelled().await;
         sleep(LAST_WORDS).await;
     };
     let too_late = too_late.shared();
     pulse.idle();
-    while let Some(batch) = stored.recv().await {
+    while let Some(mut batch) = stored.recv().await {
         pulse.beat();
+        kill_point::reached("before the ack");
+        if stop.drain.is_cancelled() {
+            kill_point::reached("shutdown");
+        }
+        if kill_point::is_due("half of the acks") {
+            drop(queue.ack(batch.drain(..batch.len() / 2).collect()).await);
+            // Kafka's leave once a second.
+            sleep(Duration::from_secs(2)).await;
+            kill_point::die();
+        }
         let events = batch.iter().map(|stored| stored.settlement().stored).sum();
         let enqueued: Vec<_> = batch.iter().filter_map(Stored::enqueued_at).collect();
         let acked = tokio::select! {

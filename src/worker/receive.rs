@@ -3,6 +3,7 @@
 use super::{Context, Settings, Stop};
 use crate::causes;
 use crate::health::{Dependency, Pulse};
+use crate::kill_point;
 use crate::pipeline::{Decoded, Delivery, Intake};
 use crate::queue::{QueueBackend, QueueError};
 use futures_util::FutureExt;
@@ -104,6 +105,9 @@ impl<'a, Q: QueueBackend> Receiver<'a, Q> {
     /// Decodes one after the other, as the budget allows: a message may hold far more than its bytes tell.
     async fn decode(&self, deliveries: Vec<Delivery<Q::Receipt>>, decoded: &mut Vec<Decoded<Q::Receipt>>) {
         let Context { budget, metrics, .. } = self.context;
+        if !deliveries.is_empty() {
+            kill_point::reached("received");
+        }
         let holds = budget.hold_all(deliveries.iter().map(|delivery| delivery.message.body.len()));
         for (waiting, (delivery, hold)) in (1..=holds.len()).rev().zip(deliveries.into_iter().zip(holds)) {
             if delivery.message.deliveries > 1 {

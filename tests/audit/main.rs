@@ -6,6 +6,7 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+use support::place;
 
 /// Each of these cases as a test on files and one on MinIO and ClickHouse.
 macro_rules! on_every_pair {
@@ -24,6 +25,5 @@ mod damage;
 mod letters;
 mod lookup;
 mod memory;
-mod place;
 mod purge;
 mod rebuild;

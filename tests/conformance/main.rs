@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cases;
 mod deployed;
 mod harness;
 #[cfg(feature = "kafka")]

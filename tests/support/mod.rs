@@ -13,6 +13,8 @@ pub mod faulty;
 pub mod ledger;
 pub mod model;
 pub mod nothing;
+pub mod pieces;
+pub mod place;
 pub mod proxy;
 pub mod raw_store;
 pub mod servers;

@@ -14,10 +14,46 @@ use super::bucket;
 use super::clickhouse::{self, Database};
 use super::model::{DeadLetter, DecisionRow, Row, RunRow, State, StepRow, dead_letter_key, sha256_hex};
 
-/// Reads `dir/objects` and `dir/xray.db`. Panics on what no finished worker leaves: a file that is no object (a
-/// temporary one), a row that is there twice, a dead letter that is only in the table or only an object.
+/// What is there, whatever a worker was in the middle of.
+pub struct Left {
+    state: State,
+    /// Bytes by SHA-256, in the table.
+    letter_rows: BTreeMap<String, i64>,
+    /// And as their objects have it.
+    letter_objects: BTreeMap<String, i64>,
+}
+
+impl Left {
+    /// Panics on what no finished worker leaves: a dead letter that is only in the table or only an object.
+    pub fn finished(self) -> State {
+        assert_eq!(
+            self.letter_rows, self.letter_objects,
+            "bytes by SHA-256 in the table dead_letters (left) and its objects"
+        );
+        self.state
+    }
+
+    /// Without dead letters that have one and not the other.
+    pub fn durable(mut self) -> State {
+        self.state.dead_letters.retain(|sha256, _| self.letter_rows.contains_key(sha256));
+        self.state
+    }
+}
+
+/// Reads `dir/objects` and `dir/xray.db`. Panics on what no finished worker leaves.
 pub fn read_embedded(dir: &Path) -> State {
-    let (mut state, letter_sizes) = with_objects(files(&dir.join("objects")));
+    left_on_files(dir).finished()
+}
+
+/// The same of a bucket and a database on ClickHouse.
+pub fn read_servers(settings: &S3, database: &Database) -> State {
+    left_on_servers(settings, database).finished()
+}
+
+/// Panics on what no worker leaves even in the middle: a file that is no object (a temporary one), a row that is there
+/// twice.
+pub fn left_on_files(dir: &Path) -> Left {
+    let (mut state, letter_objects) = with_objects(files(&dir.join("objects")));
     let path = dir.join("xray.db");
     let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)
         .unwrap_or_else(|error| panic!("opening {}: {error}", path.display()));
@@ -25,32 +61,26 @@ pub fn read_embedded(dir: &Path) -> State {
     state.decision_events = read_table(&db, DecisionRow::id);
     state.steps = read_table(&db, |row: &StepRow| row.step_id.clone());
     state.runs = read_table(&db, |row: &RunRow| row.run_id.clone());
-    assert_eq!(
-        read_dead_letter_sizes(&db),
-        letter_sizes,
-        "bytes by SHA-256 in the table dead_letters (left) and its objects"
-    );
-    state
+    Left { state, letter_rows: read_dead_letter_sizes(&db), letter_objects }
 }
 
-/// Reads a bucket and a database on ClickHouse, and panics for the same reasons.
-pub fn read_servers(settings: &S3, database: &Database) -> State {
+/// The same of a bucket and a database on ClickHouse.
+pub fn left_on_servers(settings: &S3, database: &Database) -> Left {
     let mut objects = clickhouse::block_on(bucket::all(settings));
     objects.remove(".xray-probe");
-    let (mut state, letter_sizes) = with_objects(objects);
+    let (mut state, letter_objects) = with_objects(objects);
     state.decision_events = database.decision_events();
     state.steps = database.steps();
     state.runs = database.runs();
     let letters = database.rows::<LetterRow>("SELECT sha256, s3_key, bytes FROM {db}.dead_letters FINAL");
-    let found: BTreeMap<_, _> = letters
+    let letter_rows = letters
         .into_iter()
         .map(|LetterRow { sha256, s3_key, bytes }| {
             assert_eq!(s3_key, dead_letter_key(&sha256), "s3_key in dead_letters");
             (sha256, bytes)
         })
         .collect();
-    assert_eq!(found, letter_sizes, "bytes by SHA-256 in the table dead_letters (left) and its objects");
-    state
+    Left { state, letter_rows, letter_objects }
 }
 
 #[derive(serde::Deserialize)]

@@ -1,7 +1,5 @@
 //! Apache Kafka.
 
-mod cases;
-
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -16,24 +14,22 @@ use rdkafka::error::KafkaResult;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use xray_processor_worker::budget::Budget;
 use xray_processor_worker::config::{Config, Kafka, Limits};
-use xray_processor_worker::queue::kafka::{KafkaProducer, KafkaQueue};
-use xray_processor_worker::queue::{Producer, QueueBackend};
+use xray_processor_worker::queue::kafka::KafkaQueue;
 
 use crate::harness::{Harness, Refused, Whose};
-use crate::rig::{limits, run, said, until};
+use crate::rig::limits;
 use crate::support::servers::Server;
 
-const PARTITIONS: i32 = 4;
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub const PARTITIONS: i32 = 4;
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 /// The `message.max.bytes` of a broker that nobody has changed.
 const SMALL: usize = 1_048_588;
 
 /// A topic and a consumer group, whose members agree on who has what in the way of `G`.
 pub struct KafkaHarness<G> {
-    server: Running,
-    settings: Kafka,
+    pub server: Running,
+    pub settings: Kafka,
     sent: AtomicUsize,
     group: PhantomData<G>,
 }
@@ -68,13 +64,13 @@ impl Group for Brokered {
     const PROPERTIES: &[(&str, &str)] = &[("group.protocol", "consumer")];
 }
 
-enum Running {
+pub enum Running {
     Shared(&'static Server),
     Own(Server),
 }
 
 impl Running {
-    fn server(&self) -> &Server {
+    pub fn server(&self) -> &Server {
         match self {
             Running::Shared(server) => server,
             Running::Own(server) => server,
@@ -83,7 +79,7 @@ impl Running {
 }
 
 impl<G: Group> KafkaHarness<G> {
-    fn client(&self) -> ClientConfig {
+    pub fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", self.settings.brokers.join(","));
         config.set("message.max.bytes", "100000000");
@@ -123,7 +119,7 @@ impl<G: Group> KafkaHarness<G> {
         Ok(left)
     }
 
-    fn topic(&self) -> &str {
+    pub fn topic(&self) -> &str {
         &self.settings.topics[0]
     }
 
@@ -131,7 +127,7 @@ impl<G: Group> KafkaHarness<G> {
         self.client().create().unwrap()
     }
 
-    async fn create(&self, topic: &str, largest: usize) {
+    pub async fn create(&self, topic: &str, largest: usize) {
         let largest = largest.to_string();
         let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1)).set("max.message.bytes", &largest);
         let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
@@ -152,7 +148,7 @@ impl<G: Group> KafkaHarness<G> {
     }
 
     /// On another listener of the server.
-    fn on(&self, listener: &str) -> Kafka {
+    pub fn on(&self, listener: &str) -> Kafka {
         let port = self.server.server().running().ports[listener];
         Kafka { brokers: vec![format!("127.0.0.1:{port}")], ..self.settings.clone() }
     }
@@ -309,76 +305,5 @@ impl<G: Group> Harness for KafkaHarness<G> {
             Running::Own(server) => server.restart(),
             Running::Shared(_) => unreachable!("the others need it"),
         }
-    }
-}
-
-/// Each listener with each way to log in that it knows.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_way_to_log_in() {
-    let harness = KafkaHarness::<Cooperative>::start(Whose::Shared).await;
-    let ca = harness.server.server().running().ca.clone().unwrap();
-    // The certificate of the test CA is good for clients as well.
-    let [cert, key] = ["server.pem", "server.key"].map(|name| Some(ca.with_file_name(name)));
-    let login = |listener, mechanism, user: &str, password: &str| Kafka {
-        sasl_mechanism: mechanism,
-        sasl_username: Some(user.into()),
-        sasl_password: Some(password.into()),
-        ..harness.on(listener)
-    };
-    let plaintext = |kafka| Kafka { security_protocol: Some("sasl_plaintext"), ..kafka };
-    let over_tls = |kafka| Kafka { ssl_ca_file: Some(ca.clone()), ..kafka };
-    for (n, settings) in [
-        plaintext(login("sasl_plaintext", "PLAIN", "plain", "plain-secret")),
-        plaintext(login("sasl_plaintext", "SCRAM-SHA-256", "worker", "secret")),
-        plaintext(login("sasl_plaintext", "SCRAM-SHA-512", "worker", "secret")),
-        over_tls(login("sasl_ssl", "SCRAM-SHA-512", "worker", "secret")),
-        over_tls(login("sasl_ssl", "PLAIN", "plain", "plain-secret")),
-        over_tls(Kafka { ssl_cert_file: cert, ssl_key_file: key, ..harness.on("ssl") }),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        // In a group of its own each finds all that was ever sent.
-        let settings = Kafka { group_id: format!("{}-{n}", settings.group_id), ..settings };
-        let producer = KafkaProducer::start(&settings).unwrap();
-        producer.send(&settings.topics[0], run(&format!("r-{n}"), 0)).await.unwrap();
-        let queue = KafkaQueue::start(&settings, &limits()).unwrap();
-        // Held: what is dropped would come again.
-        let mut found = Vec::new();
-        until("what was sent is received", async || {
-            let received = queue.receive(Budget::new(100, 1 << 20).room().await, TIMEOUT).await;
-            found.extend(received.unwrap_or_else(|error| panic!("login {n}: {error}")));
-            found.len() == n + 1
-        })
-        .await;
-        queue.close().await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn a_producer_says_what_is_wrong() {
-    let harness = KafkaHarness::<Cooperative>::start(Whose::Shared).await;
-    let soon = [("message.timeout.ms".to_owned(), "3000".into())].into();
-    let settings = Kafka { properties: soon, ..harness.settings.clone() };
-    let refused = async |settings: &Kafka, to: &str, body: Bytes| {
-        KafkaProducer::start(settings).unwrap().send(to, body).await.unwrap_err().to_string()
-    };
-    let error = refused(&harness.settings, "no-such-topic", Bytes::from("x")).await;
-    assert!(error.contains("no topic no-such-topic") && error.contains("KAFKA_TOPICS"), "{error}");
-    let error = refused(&settings, &settings.topics[0], Bytes::from(vec![b'x'; 2 << 20])).await;
-    assert!(error.contains("does not take a message"), "{error}");
-    let nowhere = Kafka { brokers: vec!["127.0.0.1:1".into()], ..settings };
-    let error = refused(&nowhere, "t", Bytes::from("x")).await;
-    assert!(error.contains("127.0.0.1:1") && error.contains("KAFKA_BROKERS"), "{error}");
-}
-
-#[test]
-fn settings_that_librdkafka_refuses() {
-    for property in ["no.such.property", "session.timeout.ms", "group.protocol"] {
-        let properties = [(property.to_owned(), "geheim".into())].into();
-        let settings = Kafka { properties, ..Config::default().kafka };
-        let error = KafkaQueue::start(&settings, &limits()).unwrap_err();
-        let said = said(&error);
-        assert!(said.contains("KAFKA_PROPERTIES") && said.contains(property) && !said.contains("geheim"), "{said}");
     }
 }

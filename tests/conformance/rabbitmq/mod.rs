@@ -1,6 +1,5 @@
 //! RabbitMQ, with queues of either type.
 
-mod cases;
 mod erlang;
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -146,7 +145,9 @@ impl<const QUORUM: bool> Harness for RabbitmqHarness<QUORUM> {
             Whose::Own => Self::own(&[]).await,
             Whose::Deployed => {
                 let server = Server::start_with("rabbitmq", &[]);
-                Self::on(Which::Own(Box::new(server)), None).await
+                let harness = Self::on(Which::Own(Box::new(server)), None).await;
+                Erlang::of(&harness.server).save().await;
+                harness
             }
             Whose::Shared => {
                 let timeout = CONSUMER_TIMEOUT.as_millis().to_string();

@@ -7,7 +7,7 @@
 mod diff;
 mod events;
 mod framing;
-mod json;
+pub mod json;
 mod key;
 mod numbers;
 mod rows;
@@ -16,6 +16,8 @@ mod values;
 use std::collections::BTreeMap;
 
 pub use diff::diff;
+pub use events::Raw;
+pub use framing::Facts;
 pub use key::{dead_letter_key, sha256_hex};
 pub use rows::{DecisionId, DecisionRow, Row, RunRow, StepRow};
 
@@ -56,6 +58,13 @@ impl PartialEq for DeadLetter {
     fn eq(&self, other: &Self) -> bool {
         self.key == other.key && self.body == other.body
     }
+}
+
+/// What is in one body.
+pub fn facts(input: Input<'_>) -> Facts {
+    let mut facts = Facts::default();
+    framing::read(input, MAX_EVENT_BYTES, &mut facts);
+    facts
 }
 
 /// The state once all of `bodies` are handled, with the default [`MAX_EVENT_BYTES`].

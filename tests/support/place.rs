@@ -6,13 +6,13 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::bucket;
-use crate::support::clickhouse::block_on;
-use crate::support::deployment::Deployment;
-use crate::support::model::{Input, State, diff, expected};
-use crate::support::servers::Server;
-use crate::support::state::read_embedded;
-use crate::support::worker::{output, worker, write_lines};
+use super::bucket;
+use super::clickhouse::block_on;
+use super::deployment::Deployment;
+use super::model::{Input, State, diff, expected};
+use super::servers::Server;
+use super::state::{Left, left_on_files, left_on_servers};
+use super::worker::{output, worker, write_lines};
 
 /// A pair of stores.
 pub struct Place {
@@ -79,11 +79,16 @@ impl Place {
         assert_eq!(said.code, 0, "{}", said.stderr);
     }
 
-    pub fn state(&self) -> State {
+    /// What workers left here, whatever they were in the middle of.
+    pub fn left(&self) -> Left {
         match &self.servers {
-            Some(deployment) => deployment.state(),
-            None => read_embedded(&self.data()),
+            Some(deployment) => left_on_servers(&deployment.s3, &deployment.database),
+            None => left_on_files(&self.data()),
         }
+    }
+
+    pub fn state(&self) -> State {
+        self.left().finished()
     }
 
     pub fn assert_model(&self, bodies: &[Vec<u8>]) {

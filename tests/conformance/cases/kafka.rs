@@ -13,8 +13,8 @@ use xray_processor_worker::pipeline::Delivery;
 use xray_processor_worker::queue::QueueBackend;
 use xray_processor_worker::queue::kafka::{KafkaQueue, Receipt};
 
-use super::{Cooperative, KafkaHarness, PARTITIONS, TIMEOUT};
 use crate::harness::{Harness, Whose};
+use crate::kafka::{Cooperative, KafkaHarness, PARTITIONS, TIMEOUT};
 use crate::rig::{Worker, ids, limits, run, runs, settled, until};
 use crate::support::ledger::{Gate, Ledger};
 

@@ -12,8 +12,8 @@ use xray_processor_worker::queue::Producer;
 use xray_processor_worker::queue::QueueBackend;
 use xray_processor_worker::queue::rabbitmq::{RabbitmqProducer, RabbitmqQueue, Receipt};
 
-use super::{CONSUMER_TIMEOUT, Classic, Quorum, RabbitmqHarness};
 use crate::harness::{Harness, Whose};
+use crate::rabbitmq::{CONSUMER_TIMEOUT, Classic, Quorum, RabbitmqHarness};
 use crate::rig::{self, Worker, ids, limits, run, runs, settled, until};
 use crate::support::ledger::{Gate, Ledger};
 

@@ -1,0 +1,55 @@
+//! Bad days: workers, broker and stores fail at random, as a seed has it, while events come in; afterwards nothing is
+//! missing, nothing is wrong, and memory has stayed within its bound. `tests/run --soak MINUTES` makes it longer.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(unreachable_pub, missing_docs, dead_code)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[path = "../conformance/harness.rs"]
+mod harness;
+#[path = "../conformance/kafka/mod.rs"]
+mod kafka;
+#[path = "../conformance/rabbitmq/mod.rs"]
+mod rabbitmq;
+#[path = "../conformance/rig.rs"]
+mod rig;
+
+mod day;
+mod dice;
+mod faults;
+mod feed;
+mod fleet;
+
+use std::time::Duration;
+
+use day::Day;
+use dice::Dice;
+use futures_util::future::LocalBoxFuture;
+
+/// The longest of days: then all is judged, and another one begins.
+const LONGEST: Duration = Duration::from_secs(300);
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|error| panic!("{name}: {error}")))
+}
+
+/// A day on each.
+const BROKERS: &[fn(Day) -> LocalBoxFuture<'static, ()>] = &[
+    |day| Box::pin(day.on::<kafka::KafkaHarness<kafka::Cooperative>>()),
+    |day| Box::pin(day.on::<rabbitmq::Quorum>()),
+];
+
+/// Days on each broker in turn, two minutes in all unless told otherwise.
+#[tokio::test(flavor = "multi_thread", worker_threads = 12)]
+async fn bad_days() {
+    let seed = variable("XRAY_SOAK_SEED").unwrap_or_else(rand::random);
+    let all = Duration::from_secs(60 * variable("XRAY_SOAK_MINUTES").unwrap_or(2));
+    println!("repeat it with tests/run --soak {} --seed {seed}", all.as_secs() / 60);
+    let days = (all.as_secs() as usize).div_ceil(LONGEST.as_secs() as usize).next_multiple_of(BROKERS.len());
+    let mut dice = Dice::new(seed, 0);
+    for day in BROKERS.iter().cycle().take(days) {
+        day(Day { seed: dice.seed(), length: all / days as u32 }).await;
+    }
+}
