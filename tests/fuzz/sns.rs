@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::sample::select;
-use xray_processor_worker::event::unwrap_sns;
+use xray_processor_worker::event::{Notification, unwrap_sns};
 
 use crate::cases;
 use crate::damage::damaged;
@@ -43,7 +43,8 @@ proptest! {
         other in select(&["", r#""Subject":null,"#, r#""MessageAttributes":{"type":{"Type":"String","Value":"run"}},"#][..]),
     ) {
         let found = unwrap_sns(&Bytes::from(wrapped(&body, order, other)));
-        prop_assert_eq!(found, Some(Bytes::from(body)));
+        let kind = other.contains("MessageAttributes").then(|| "run".to_owned());
+        prop_assert_eq!(found, Some(Notification { message: Bytes::from(body), kind }));
     }
 
     #[test]
@@ -52,6 +53,7 @@ proptest! {
     ) {
         // What SQS gives out is text.
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        prop_assert_eq!(unwrap_sns(&Bytes::from(text.clone())), unwrapped(&text).map(Bytes::from), "{}", text);
+        let found = unwrap_sns(&Bytes::from(text.clone())).map(|notification| notification.message);
+        prop_assert_eq!(found, unwrapped(&text).map(Bytes::from), "{}", text);
     }
 }

@@ -1,8 +1,8 @@
 //! Questions to JetStream, and what its answers mean.
 
 use super::connect::Link;
-use async_nats::jetstream::context::RequestErrorKind;
 use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::RequestErrorKind;
 use async_nats::jetstream::response::Response;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -42,10 +42,7 @@ impl Names {
 }
 
 /// The message, where its answers go, and what the server tells of it. `None`: it is no delivery of JetStream.
-pub(super) fn message(
-    delivery: async_nats::Message,
-    names: &mut Names,
-) -> Option<(Message, Subject, Delivered)> {
+pub(super) fn message(delivery: async_nats::Message, names: &mut Names) -> Option<(Message, Subject, Delivered)> {
     let reply = delivery.reply?;
     let delivered = Delivered::parse(&reply)?;
     let header = delivery.headers.as_ref().and_then(|headers| headers.get("type"));

@@ -106,7 +106,8 @@ impl NatsQueue {
                     // Without a word it would look as if nothing came.
                     shared.voice.shut();
                     shared.asking.send_replace(false);
-                    shared.tell(Some(QueueError::new("consuming from NATS failed, which is a bug; restart the worker")));
+                    shared
+                        .tell(Some(QueueError::new("consuming from NATS failed, which is a bug; restart the worker")));
                 }
             }
         });

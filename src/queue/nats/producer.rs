@@ -56,12 +56,13 @@ impl Producer for NatsProducer {
             PublishErrorKind::StreamNotFound => QueueError::new(format!(
                 "no stream of NATS at {server} takes the subject {to}; create one, or set NATS_SUBJECT or NATS_CREATE"
             )),
-            PublishErrorKind::MaxPayloadExceeded => QueueError::new(format!(
-                "NATS at {server} takes no messages that large; look at its max_payload"
-            ))
-            .because(error),
+            PublishErrorKind::MaxPayloadExceeded => {
+                QueueError::new(format!("NATS at {server} takes no messages that large; look at its max_payload"))
+                    .because(error)
+            }
             _ => QueueError::new(format!("NATS at {server} did not confirm a message to {to}")).because(
-                link.refused().map_or_else(|| error.to_string(), |words| words.split_whitespace().collect::<Vec<_>>().join(" ")),
+                link.refused()
+                    .map_or_else(|| error.to_string(), |words| words.split_whitespace().collect::<Vec<_>>().join(" ")),
             ),
         };
         let sent = link.jetstream.publish(to.to_owned(), body).await;

@@ -43,7 +43,8 @@ impl Servers {
     pub(super) fn new(settings: &Nats) -> Result<Self, QueueError> {
         for (setting, name) in [("NATS_STREAM", &settings.stream), ("NATS_CONSUMER", &settings.consumer)] {
             if name.contains(|c: char| c.is_whitespace() || c.is_control() || ".*>/\\".contains(c)) {
-                let what = format!("{setting} is {name:?}, and names in NATS have no spaces and none of . * > / \\ in them");
+                let what =
+                    format!("{setting} is {name:?}, and names in NATS have no spaces and none of . * > / \\ in them");
                 return Err(QueueError::new(what));
             }
         }
@@ -54,7 +55,8 @@ impl Servers {
             )));
         }
         let login = Login::of(settings)?;
-        let urls: Vec<_> = settings.url.expose_secret().split(',').map(str::trim).filter(|url| !url.is_empty()).collect();
+        let urls: Vec<_> =
+            settings.url.expose_secret().split(',').map(str::trim).filter(|url| !url.is_empty()).collect();
         let several = urls.len() > 1;
         let all = urls.iter().enumerate().map(|(at, url)| {
             Server::parse(url, &login).map_err(|why| {
@@ -144,7 +146,9 @@ impl Login {
             Login::NKey(seed) => {
                 // The driver would say so at every attempt, and to nobody.
                 if !is_seed(seed.expose_secret().trim()) {
-                    return Err(QueueError::new("NATS_NKEY is not the seed of a user's NKey, 58 characters that begin with SU"));
+                    return Err(QueueError::new(
+                        "NATS_NKEY is not the seed of a user's NKey, 58 characters that begin with SU",
+                    ));
                 }
                 options.nkey(seed.expose_secret().trim().into())
             }
@@ -166,12 +170,16 @@ impl Login {
 }
 
 fn is_seed(seed: &str) -> bool {
-    seed.len() == 58 && seed.starts_with("SU") && seed.chars().all(|c| c.is_ascii_uppercase() || ('2'..='7').contains(&c))
+    seed.len() == 58
+        && seed.starts_with("SU")
+        && seed.chars().all(|c| c.is_ascii_uppercase() || ('2'..='7').contains(&c))
 }
 
 fn credentials(path: &Path, options: ConnectOptions) -> Result<ConnectOptions, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
-    options.credentials(&text).map_err(|_| "is no credentials file (a JWT and an NKEY SEED, as nsc writes it)".to_owned())
+    options
+        .credentials(&text)
+        .map_err(|_| "is no credentials file (a JWT and an NKEY SEED, as nsc writes it)".to_owned())
 }
 
 #[cfg(test)]
@@ -244,7 +252,10 @@ mod tests {
             settings.token = Some("s3cret".into());
             settings.nkey = Some("SUs3cret".into());
         });
-        assert_eq!(said.unwrap_err(), "NATS_TOKEN and NATS_NKEY are set, and there is only one way to log in: set one of them");
+        assert_eq!(
+            said.unwrap_err(),
+            "NATS_TOKEN and NATS_NKEY are set, and there is only one way to log in: set one of them"
+        );
         let said = servers(|settings| settings.nkey = Some("s3cret".into())).unwrap_err();
         assert!(said.starts_with("NATS_NKEY is not the seed") && !said.contains("s3cret"), "{said}");
         let dir = tempfile::tempdir().unwrap();

@@ -82,10 +82,13 @@ mod tests {
 
     #[test]
     fn wider_and_narrower() {
-        for (wide, narrow) in [("xray.>", "xray.>"), ("xray.>", "xray.runs"), (">", "a.b"), ("a.*", "a.b"), ("*", "*")] {
+        for (wide, narrow) in [("xray.>", "xray.>"), ("xray.>", "xray.runs"), (">", "a.b"), ("a.*", "a.b"), ("*", "*")]
+        {
             assert!(covers(wide, narrow), "{wide} {narrow}");
         }
-        for (wide, narrow) in [("xray.runs", "xray.>"), ("xray.>", "xray"), ("a.*", "a.>"), ("a.*", "a.b.c"), ("a", "b")] {
+        for (wide, narrow) in
+            [("xray.runs", "xray.>"), ("xray.>", "xray"), ("a.*", "a.>"), ("a.*", "a.b.c"), ("a", "b")]
+        {
             assert!(!covers(wide, narrow), "{wide} {narrow}");
         }
         assert!(overlap("a.*", "*.b") && overlap("a.>", "*.*.c") && overlap("a", "a"));

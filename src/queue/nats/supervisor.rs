@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::connect::{Link, connect_any};
+use super::leases::Leases;
 use super::open::{Opened, look, open};
 use super::pull::{End, Pull};
 use super::receipt::{Epoch, GiveBack};
@@ -9,7 +10,6 @@ use super::servers::Servers;
 use super::terms::Terms;
 use super::trouble;
 use super::voice::Word;
-use super::leases::Leases;
 use crate::queue::QueueError;
 use crate::queue::pace::Pace;
 use std::sync::Arc;
@@ -108,7 +108,11 @@ fn begin(
         old => {
             let (stream, consumer) = (&shared.settings.stream, &shared.settings.consumer);
             if let Some(old) = old {
-                tracing::warn!(stream, consumer, "the stream or its consumer was made anew: what is held of the old one is no more");
+                tracing::warn!(
+                    stream,
+                    consumer,
+                    "the stream or its consumer was made anew: what is held of the old one is no more"
+                );
                 old.leases().clear();
                 drop(shared.inbox.take_if(|receipt| receipt.is_of(&old)));
             }
@@ -197,7 +201,10 @@ pub(super) async fn give_back(shared: Arc<Shared>, mut orders: UnboundedReceiver
 
 impl Shared {
     /// While we leave, nothing is given back before nothing is asked for any more: it would come again, to us.
-    pub(super) async fn give_back(&self, groups: Vec<(Arc<Epoch>, Vec<async_nats::Subject>)>) -> Result<(), QueueError> {
+    pub(super) async fn give_back(
+        &self,
+        groups: Vec<(Arc<Epoch>, Vec<async_nats::Subject>)>,
+    ) -> Result<(), QueueError> {
         if self.quiet.is_cancelled() {
             self.still().await;
         }

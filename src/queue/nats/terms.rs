@@ -106,7 +106,10 @@ pub(super) fn barren(settings: &Nats, subjects: &[String]) -> Option<String> {
     let wanted = &settings.subject;
     let any = subjects.is_empty() || subjects.iter().any(|subject| overlap(subject, wanted));
     (!any).then(|| {
-        format!("has the subjects {}, none of which NATS_SUBJECT matches: {wanted}; set one to the other", subjects.join(", "))
+        format!(
+            "has the subjects {}, none of which NATS_SUBJECT matches: {wanted}; set one to the other",
+            subjects.join(", ")
+        )
     })
 }
 
@@ -129,7 +132,9 @@ mod tests {
     fn ours_is_as_it_must_be() {
         let terms = judged(|_| {}).unwrap();
         assert_eq!((terms.lease, &*terms.remarks), (Duration::from_secs(30), &[] as &[String]));
-        assert!(barren(&settings(), &["xray.runs".into(), "other".into()]).is_none() && barren(&settings(), &[]).is_none());
+        assert!(
+            barren(&settings(), &["xray.runs".into(), "other".into()]).is_none() && barren(&settings(), &[]).is_none()
+        );
     }
 
     #[test]
@@ -140,12 +145,17 @@ mod tests {
         assert!(said(|it| it.ack_policy = AckPolicy::All).contains("ack policy explicit"));
         assert!(said(|it| it.max_deliver = 5).contains("after 5 deliveries"));
         assert!(said(|it| it.headers_only = true).contains("headers_only"));
-        assert!(said(|it| it.filter_subject = "xray.runs".into()).contains("has the filter xray.runs, and NATS_SUBJECT is"));
+        assert!(
+            said(|it| it.filter_subject = "xray.runs".into()).contains("has the filter xray.runs, and NATS_SUBJECT is")
+        );
         assert!(said(|it| it.filter_subject = ">".into()).contains("has the filter >"));
         assert!(said(|it| it.ack_wait = Duration::from_millis(500)).contains("500ms"));
         assert!(said(|it| it.backoff = vec![Duration::from_millis(10)]).contains("10ms"));
         let said = barren(&settings(), &["orders.>".into(), "a".into()]).unwrap();
-        assert_eq!(said, "has the subjects orders.>, a, none of which NATS_SUBJECT matches: xray.>; set one to the other");
+        assert_eq!(
+            said,
+            "has the subjects orders.>, a, none of which NATS_SUBJECT matches: xray.>; set one to the other"
+        );
     }
 
     #[test]

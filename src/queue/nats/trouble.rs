@@ -62,7 +62,8 @@ pub(super) fn lost(server: &Server) -> QueueError {
 
 /// Acks and the like did not leave.
 pub(super) fn not_said(error: impl Into<Box<dyn Error + Send + Sync>>) -> QueueError {
-    QueueError::new("NATS was not told yet what became of messages; it is said again as soon as it listens").because(error)
+    QueueError::new("NATS was not told yet what became of messages; it is said again as soon as it listens")
+        .because(error)
 }
 
 impl Place<'_> {
