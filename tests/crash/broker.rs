@@ -17,6 +17,10 @@ pub struct Broker<H> {
 }
 
 impl<H: Harness> Source for Broker<H> {
+    fn carries(body: &[u8]) -> bool {
+        H::carries(body)
+    }
+
     async fn start(bodies: Vec<Vec<u8>>) -> Self {
         Broker { harness: H::start(Whose::Shared).await, bodies, sent: false }
     }

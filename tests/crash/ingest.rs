@@ -22,6 +22,10 @@ pub struct Ingest {
 }
 
 impl Source for Ingest {
+    fn carries(_: &[u8]) -> bool {
+        true
+    }
+
     async fn start(bodies: Vec<Vec<u8>>) -> Self {
         let requests = bodies.chunks(TOGETHER).map(<[_]>::to_vec).collect();
         Ingest { requests, acknowledged: BTreeSet::new() }

@@ -11,10 +11,14 @@ mod support;
 mod harness;
 #[path = "../conformance/kafka/mod.rs"]
 mod kafka;
+#[path = "../conformance/nats/mod.rs"]
+mod nats;
 #[path = "../conformance/rabbitmq/mod.rs"]
 mod rabbitmq;
 #[path = "../conformance/rig.rs"]
 mod rig;
+#[path = "../conformance/sqs/mod.rs"]
+mod sqs;
 
 mod broker;
 mod ingest;
@@ -85,3 +89,9 @@ by_hand! { kafka_brokered_on_servers, broker::Broker<kafka::KafkaHarness<kafka::
 
 here_and_there! { quorum_on_servers, broker::Broker<rabbitmq::Quorum>, Stores::Servers }
 here_and_there! { classic_on_files, broker::Broker<rabbitmq::Classic>, Stores::Files }
+
+here_and_there! { nats_on_files, broker::Broker<nats::NatsHarness<nats::Current>>, Stores::Files }
+by_hand! { old_nats_on_servers, broker::Broker<nats::NatsHarness<nats::Oldest>>, Stores::Servers }
+
+here_and_there! { sqs_on_files, broker::Broker<sqs::Standard>, Stores::Files }
+by_hand! { fifo_on_servers, broker::Broker<sqs::Fifo>, Stores::Servers }

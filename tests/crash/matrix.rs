@@ -65,7 +65,8 @@ pub enum Stores {
 /// One cell of the matrix.
 pub async fn crash<S: Source>(stores: Stores, crash: Crash) {
     let site = block_in_place(|| Site::new(stores, crash.told_to_stop));
-    let bodies = bodies(&site);
+    let mut bodies = bodies(&site);
+    bodies.retain(|body| S::carries(body));
     let mut source = S::start(bodies.clone()).await;
     for death in crash.deaths {
         let mut worker = site.worker(&source, Some(death));

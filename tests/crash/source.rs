@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 
 /// A queue with whoever produces for it.
 pub trait Source: Sized + Send + Sync {
+    /// Whether it takes this body as it is.
+    fn carries(body: &[u8]) -> bool;
+
     /// Will give out these bodies, each once and more often.
     fn start(bodies: Vec<Vec<u8>>) -> impl Future<Output = Self> + Send;
 

@@ -51,7 +51,7 @@ impl Day {
         let dice = |stream| Dice::new(self.seed, stream);
         let [objects_proxy, tables_proxy] = proxies;
         let (sent, (), harness, objects, tables, memory) = tokio::join!(
-            feed(dir.path(), |input| command(&["publish", input]), dice(1), end, tally.clone()),
+            feed(dir.path(), |input| command(&["publish", input]), H::carries, dice(1), end, tally.clone()),
             fleet.comes_and_goes(dice(2), end, tally.clone()),
             faults::of_a_broker(harness, dice(3), end, tally.clone()),
             faults::of_a_store((objects, objects_proxy), dice(4), end, tally.clone()),

@@ -20,6 +20,7 @@ const EVERY: Duration = Duration::from_millis(1_000);
 pub async fn feed(
     dir: &Path,
     publish: impl Fn(&str) -> Command,
+    carries: fn(&[u8]) -> bool,
     mut dice: Dice,
     end: Instant,
     tally: Tally,
@@ -29,6 +30,7 @@ pub async fn feed(
         let next = Instant::now() + EVERY;
         if waiting.is_empty() {
             waiting = generated(dir, dice.seed()).await;
+            waiting.retain(|body| carries(body));
         }
         let part = waiting.split_off(waiting.len().saturating_sub(TOGETHER));
         let input = write_lines(dir.join("part"), &part);

@@ -11,10 +11,14 @@ mod support;
 mod harness;
 #[path = "../conformance/kafka/mod.rs"]
 mod kafka;
+#[path = "../conformance/nats/mod.rs"]
+mod nats;
 #[path = "../conformance/rabbitmq/mod.rs"]
 mod rabbitmq;
 #[path = "../conformance/rig.rs"]
 mod rig;
+#[path = "../conformance/sqs/mod.rs"]
+mod sqs;
 
 mod day;
 mod dice;
@@ -39,6 +43,8 @@ fn variable(name: &str) -> Option<u64> {
 const BROKERS: &[fn(Day) -> LocalBoxFuture<'static, ()>] = &[
     |day| Box::pin(day.on::<kafka::KafkaHarness<kafka::Cooperative>>()),
     |day| Box::pin(day.on::<rabbitmq::Quorum>()),
+    |day| Box::pin(day.on::<nats::NatsHarness<nats::Current>>()),
+    |day| Box::pin(day.on::<sqs::Standard>()),
 ];
 
 /// Days on each broker in turn, two minutes in all unless told otherwise.

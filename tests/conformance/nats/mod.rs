@@ -1,8 +1,5 @@
 //! NATS JetStream, on a current server and on the oldest that the worker knows.
 
-mod cases;
-mod logins;
-
 use std::marker::PhantomData;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -48,9 +45,9 @@ impl Version for Oldest {
 
 pub struct NatsHarness<V> {
     pub server: Which,
-    stream: String,
+    pub stream: String,
     pub subject: String,
-    ack_wait: Duration,
+    pub ack_wait: Duration,
     /// Servers that other consumers are refused by.
     others: Mutex<Vec<Server>>,
     version: PhantomData<V>,
@@ -157,7 +154,7 @@ impl<V: Version> NatsHarness<V> {
     }
 
     /// Another server, which goes when this does; its URL.
-    fn other(&self, args: &[&str]) -> String {
+    pub fn other(&self, args: &[&str]) -> String {
         let server = Server::start_with(V::SERVER, args);
         let url = server.env("NATS_URL").to_owned();
         self.others.lock().unwrap().push(server);

@@ -1,8 +1,5 @@
 //! SQS, as ElasticMQ speaks it, with queues of either type.
 
-mod cases;
-mod proxy;
-
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -24,7 +21,7 @@ use crate::support::servers::Server;
 
 /// What the tests outlast.
 pub const VISIBILITY: Duration = Duration::from_secs(10);
-const SECRET: &str = "s3cret-key";
+pub const SECRET: &str = "s3cret-key";
 
 pub type Standard = SqsHarness<false>;
 pub type Fifo = SqsHarness<true>;
@@ -33,8 +30,8 @@ pub struct SqsHarness<const FIFO: bool> {
     pub server: Which,
     /// The first, where there are several.
     pub queue: String,
-    queues: Vec<String>,
-    deployed: bool,
+    pub queues: Vec<String>,
+    pub deployed: bool,
 }
 
 pub enum Which {
@@ -54,7 +51,7 @@ impl Deref for Which {
 }
 
 impl<const FIFO: bool> SqsHarness<FIFO> {
-    async fn on(server: Which, deployed: bool) -> Self {
+    pub async fn on(server: Which, deployed: bool) -> Self {
         let queue = Self::new_name("test");
         let harness = SqsHarness { server, queues: vec![queue.clone()], queue, deployed };
         harness.create(&harness.queue, &[]).await;

@@ -12,8 +12,8 @@ use xray_processor_worker::pipeline::{Delivery, Message};
 use xray_processor_worker::queue::nats::{NatsProducer, NatsQueue, Receipt};
 use xray_processor_worker::queue::{Producer, QueueBackend};
 
-use super::{ACK_WAIT, Current, NatsHarness, Oldest, Version, Which};
 use crate::harness::{Harness, Whose};
+use crate::nats::{ACK_WAIT, Current, NatsHarness, Oldest, Version, Which};
 use crate::rig::{self, Worker, ids, limits, run, runs, said_to_be_away, settled, until};
 use crate::support::ledger::{Gate, Ledger};
 use crate::support::servers::Server;

@@ -4,8 +4,8 @@ use xray_processor_worker::config::Nats;
 use xray_processor_worker::queue::QueueBackend;
 use xray_processor_worker::queue::nats::NatsQueue;
 
-use super::cases::{error, receive};
-use super::{ACK_WAIT, Current, NatsHarness, Which};
+use super::nats::{error, receive};
+use crate::nats::{ACK_WAIT, Current, NatsHarness, Which};
 use crate::rig::{limits, until};
 use crate::support::servers::Server;
 
@@ -69,11 +69,11 @@ async fn by_nkey() {
 /// The file is read anew for each connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn by_credentials_that_come_later() {
-    let config = include_str!("fixtures/operator.conf");
+    let config = include_str!("../nats/fixtures/operator.conf");
     let server = Server::start_with("nats", &["--extra", config]);
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("worker.creds");
-    let good = include_str!("fixtures/worker.creds");
+    let good = include_str!("../nats/fixtures/worker.creds");
     // Of another key, as after the account was made anew.
     std::fs::write(&file, good.replace(good_seed(good), SEED)).unwrap();
     let queue = on(&server, |it| it.creds_file = Some(file.clone()));

@@ -18,10 +18,10 @@ use xray_processor_worker::pipeline::Delivery;
 use xray_processor_worker::queue::sqs::{Receipt, SqsProducer, SqsQueue};
 use xray_processor_worker::queue::{Producer, QueueBackend};
 
-use super::proxy::{Answer, Proxy};
-use super::{Fifo, SECRET, SqsHarness, Standard, VISIBILITY};
+use super::sqs_proxy::{Answer, Proxy};
 use crate::harness::{Harness, Whose};
 use crate::rig::{self, Worker, decision, ids, limits, run, runs, said_to_be_away, settled, until};
+use crate::sqs::{Fifo, SECRET, SqsHarness, Standard, VISIBILITY};
 use crate::support::ledger::{Gate, Ledger, SLOW};
 use crate::support::worker::{Running, worker};
 
