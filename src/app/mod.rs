@@ -17,7 +17,7 @@ use crate::generate;
 use crate::health::Health;
 use crate::http::{self, AppState, ingest};
 use crate::metrics::Metrics;
-use crate::pipeline::{self, Limits, Prepared, Tally};
+use crate::pipeline::{self, Limits, Prepared, Stores, Tally};
 use crate::probe;
 use crate::progress;
 #[cfg(feature = "kafka")]
@@ -172,6 +172,10 @@ impl Parts {
         stop: &Stop,
     ) -> Result<(), Failure> {
         let health = &self.context.health;
+        // Whoever asks before the first answer is there is told that nothing is known yet.
+        let Stores { raw, metrics } = &self.context.stores;
+        let broker = (!Q::LOCAL).then_some(Q::NAME);
+        [raw.name(), metrics.name()].into_iter().chain(broker).for_each(|name| drop(health.dependency(name)));
         let state = AppState { health: health.clone(), registry: self.registry.clone(), ingest };
         let worker_done = tokio_util::sync::CancellationToken::new();
         let server = listener.map(|listener| {
