@@ -102,14 +102,15 @@ async fn goes_back(together: bool) {
     assert!(receive(&queue, 10).await.is_empty());
     let (first, second) = (held.remove("0"), held.remove("1"));
     drop((second, first));
+    // Whoever waits for it may be given the first alone, the moment it is back; then SQS keeps the others until that is settled.
     let mut again = Vec::new();
     until("they come again", async || {
-        again.extend(receive(&queue, 10).await);
+        again = receive(&queue, 10).await;
+        assert_eq!(bodies(&again), names[..again.len()]);
         again.len() == 6
     })
     .await;
-    assert_eq!(bodies(&again), names);
-    assert!(again.iter().all(|delivery| delivery.message.deliveries == 2), "{again:?}");
+    assert!(again.iter().all(|delivery| delivery.message.deliveries > 1), "{again:?}");
     queue.close().await.unwrap();
     drop((again, held));
     assert_eq!(harness.left().await, 7);
