@@ -17,7 +17,7 @@ use crate::generate;
 use crate::health::Health;
 use crate::http::{self, AppState, ingest};
 use crate::metrics::Metrics;
-use crate::pipeline::{self, Limits, Prepared, Stores, Tally};
+use crate::pipeline::{self, Limits, Prepared, Tally};
 use crate::probe;
 use crate::progress;
 #[cfg(feature = "kafka")]
