@@ -153,7 +153,9 @@ pub async fn dead_letters_go_to_the_broker_again<H: Harness>() {
     ]
     .map(Vec::from)
     .into();
-    let mut worker = site.worker();
+    let mut command = site.command(&["run"]);
+    command.env("STORE_REFUSED_AFTER_MS", "0").stdout(Stdio::null()).stderr(Stdio::null());
+    let mut worker = Running(command.spawn().unwrap());
     site.publish(&write_lines(dir.path().join("input"), &bodies));
     site.drained().await;
     let letters =

@@ -51,7 +51,7 @@ impl Place {
     }
 
     pub fn worker(&self, args: &[&str]) -> Command {
-        match &self.servers {
+        let mut command = match &self.servers {
             Some(deployment) => {
                 let mut command = deployment.worker(self.dir.path(), args);
                 // So long an audit that took something away waits for the queries of others.
@@ -63,7 +63,9 @@ impl Place {
                 command.env("XRAY_DATA_DIR", "data");
                 command
             }
-        }
+        };
+        command.env("STORE_REFUSED_AFTER_MS", "0");
+        command
     }
 
     pub fn run(&self, args: &[&str]) -> Said {
