@@ -2,7 +2,7 @@
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use std::convert::Infallible;
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -24,7 +24,7 @@ pub async fn show(
             if tracing::enabled!(tracing::Level::INFO) {
                 tracing::info!(done, what, bytes, of = total, "working");
             } else {
-                eprintln!("working: {} {what}", HumanCount(done));
+                say(&format!("working: {} {what}", HumanCount(done)));
             }
         }
     }
@@ -46,8 +46,13 @@ pub fn warn(what: &str) {
     if tracing::enabled!(tracing::Level::WARN) {
         tracing::warn!("{what}");
     } else {
-        eprintln!("{what}");
+        say(what);
     }
+}
+
+/// Whoever closed standard error does not want to know.
+fn say(line: &str) {
+    writeln!(stderr(), "{line}").ok();
 }
 
 /// Takes the bar off the screen when dropped.

@@ -62,14 +62,18 @@ fn say(check: &Check<'_>, problem: Problem, id: &str, detail: String, repaired: 
 /// A row whose key has no object.
 async fn orphan(check: &Check<'_>, row: &DeadLetterRow) -> Result<(), StoreError> {
     let Check { audited, options, .. } = check;
+    let mut repaired = options.repair;
     if options.repair {
         // The object may stand where it should, and the row only name another place: then it is written anew from there.
         let own = format!("{}{}.json", key::dead_letter_folder(&row.sha256), row.sha256);
         if persist(|| async { audited.objects.list(&own, "").await }).await?.is_empty() {
-            persist(|| async { audited.tables.remove_letters(std::slice::from_ref(&row.sha256)).await }).await?;
+            repaired = check.may_take_away();
+            if repaired {
+                persist(|| async { audited.tables.remove_letters(std::slice::from_ref(&row.sha256)).await }).await?;
+            }
         }
     }
-    say(check, Problem::OrphanLetter, &row.s3_key, "the row has no object".into(), options.repair);
+    say(check, Problem::OrphanLetter, &row.s3_key, "the row has no object".into(), repaired);
     Ok(())
 }
 

@@ -142,7 +142,9 @@ impl Purge<'_> {
             let options = Options { scope: Scope::default(), deep: false, repair: true, min_age: Duration::ZERO };
             let (since, counts) = (Utc::now(), Counts::default());
             let Purge { audited, lowered, .. } = *self;
-            let check = Check { audited, options: &options, since, counts: &counts, sink: &Silent, lowered };
+            let (bare, lonely) = (false, AtomicU64::new(0));
+            let check =
+                Check { audited, options: &options, since, counts: &counts, sink: &Silent, lowered, bare, lonely };
             derived::check(&check).await?;
         }
         Ok(())

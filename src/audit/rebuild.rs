@@ -13,7 +13,7 @@ use crate::event::Kind;
 use crate::object::Record;
 use crate::store::audit::{Keys, Listed, TableAudit};
 use crate::store::rebuild::{Fresh, Rebuild};
-use crate::store::{StoreError, Touched};
+use crate::store::{Class, StoreError, Touched};
 use futures_util::FutureExt;
 use futures_util::stream::{self, TryStreamExt};
 use std::collections::BTreeSet;
@@ -57,6 +57,8 @@ pub struct Options {
     pub anew: bool,
     /// Keeps the tables that were exchanged.
     pub keep: bool,
+    /// Exchanges also where the objects give far fewer rows than stand in the tables in use.
+    pub force: bool,
 }
 
 /// Rebuilds. For everything, into fresh tables that take the place of those in use at the end; may be broken off, and
@@ -71,6 +73,7 @@ pub async fn rebuild(
         let facts = Facts { audited, into: &audited.tables, fresh: None, rebuilt };
         return facts.all(&options.scope).await;
     }
+    let before = audited.tables.row_counts().await?;
     let mut fresh = tables.fresh(options.anew).await?;
     if fresh.progress().await?.done.contains(DONE) {
         fresh = tables.fresh(true).await?;
@@ -80,11 +83,26 @@ pub async fn rebuild(
     if !progress.done.contains(EXCHANGE) {
         let into = fresh.tables();
         Facts { audited, into: &into, fresh: Some(&*fresh), rebuilt }.all(&options.scope).await?;
-        derive(&Audited { objects: audited.objects.clone(), tables: into }, rebuilt).await?;
+        derive(&Audited { objects: audited.objects.clone(), tables: into.clone() }, rebuilt).await?;
+        let after = into.row_counts().await?;
+        if !options.force && after.all() < before.all() / 10 * 9 {
+            // What was read is not to be relied on.
+            tables.fresh(true).await?;
+            return Err(far_fewer(audited.tables.name(), before.all(), after.all()));
+        }
         persist(|| async { fresh.mark(EXCHANGE).await }).await?;
     }
     fresh.exchange(progress.began - MARGIN, options.keep).await?;
     if options.keep { fresh.mark(DONE).await } else { Ok(()) }
+}
+
+/// A wrong or empty bucket looks like this.
+fn far_fewer(store: &'static str, before: u64, after: u64) -> StoreError {
+    let message = format!(
+        "the objects give {after} rows, and {before} stand in the tables in use, which were left as they are: is this their \
+         bucket, and is all of it there? --force exchanges them all the same"
+    );
+    StoreError::new(store, Class::Us, message)
 }
 
 /// Computes every derived row that is not as a recompute gives it: in fresh tables, all.
@@ -206,7 +224,12 @@ impl Facts<'_> {
         self.rebuilt.events.fetch_add(records.len() as u64, Relaxed);
         match self.fresh {
             Some(_) => Ok(()),
-            None => recompute(self.audited, Touched::by(&records)).await,
+            None => {
+                let touched = Touched::by(&records);
+                // Rows that had gone without a word are counted still where totals are kept as facts come.
+                persist(|| async { self.into.sum_again(&touched).await }).await?;
+                recompute(self.audited, touched).await
+            }
         }
     }
 }

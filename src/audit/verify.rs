@@ -17,7 +17,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::FutureExt;
 use futures_util::stream::{self, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Months that are walked at the same time.
@@ -25,9 +25,9 @@ const MONTHS_AT_ONCE: usize = 4;
 /// What is examined together: so many keys, and not much more than so many bytes.
 const KEYS_AT_ONCE: usize = 256;
 const BYTES_AT_ONCE: u64 = 16 << 20;
-/// A few rows without objects are damage. More than that on a day that has no objects at all look like a rule of the
+/// A few rows without objects are damage. More than that on days that have no objects at all look like a rule of the
 /// bucket that expires them, or like the wrong bucket: they are named, and left.
-const LEFT_FROM: usize = 100;
+const LEFT_FROM: u64 = 100;
 
 /// What to look at, and what to do about it.
 #[derive(Debug, Clone)]
@@ -47,17 +47,21 @@ pub struct Options {
 pub async fn verify(audited: &Audited, options: &Options, counts: &Counts, sink: &dyn Sink) -> Result<(), StoreError> {
     let since = Utc::now() - chrono::Duration::from_std(options.min_age).unwrap_or_default();
     let lowered = Lowered::new(audited);
-    let check = Check { audited, options, since, counts, sink, lowered: &lowered };
+    let mut objects = BTreeMap::new();
     for kind in &options.scope.kinds {
-        let mut months = days(&*audited.objects, *kind, &options.scope).await?;
-        for month in persist(|| async { audited.tables.months(*kind).await }).await? {
+        objects.insert(*kind, days(&*audited.objects, *kind, &options.scope).await?);
+    }
+    let bare = is_bare(audited, &objects).await?;
+    let check = Check { audited, options, since, counts, sink, lowered: &lowered, bare, lonely: AtomicU64::new(0) };
+    for (kind, mut months) in objects {
+        for month in persist(|| async { audited.tables.months(kind).await }).await? {
             if options.scope.has_month(month) {
                 months.entry(month).or_default();
             }
         }
         let units = stream::iter(months.into_iter().map(Ok::<_, StoreError>));
         // Boxed, or the compiler does not see that it may be sent to another thread.
-        let month = |(month, days)| check.month(*kind, month, days).boxed();
+        let month = |(month, days)| check.month(kind, month, days).boxed();
         units.try_for_each_concurrent(MONTHS_AT_ONCE, month).await?;
     }
     if options.scope.run.is_none() {
@@ -65,6 +69,22 @@ pub async fn verify(audited: &Audited, options: &Options, counts: &Counts, sink:
     }
     derived::check(&check).await?;
     lowered.settle().await
+}
+
+/// Whether there are no objects at all; days may be empty folders.
+async fn is_bare(
+    audited: &Audited,
+    objects: &BTreeMap<Kind, BTreeMap<u32, Vec<NaiveDate>>>,
+) -> Result<bool, StoreError> {
+    for (kind, months) in objects {
+        for day in months.values().flatten() {
+            let folder = folder_of(*kind, *day);
+            if !persist(|| async { audited.objects.list(&folder, "").await }).await?.is_empty() {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// What is known of a run, to look at it alone. `None` where no row knows it.
@@ -99,6 +119,10 @@ pub(super) struct Check<'a> {
     pub(super) sink: &'a dyn Sink,
     /// What was taken away.
     pub(super) lowered: &'a Lowered<'a>,
+    /// There are no objects at all.
+    pub(super) bare: bool,
+    /// Rows of days without objects, and of dead letters without theirs.
+    pub(super) lonely: AtomicU64,
 }
 
 impl Check<'_> {
@@ -113,7 +137,7 @@ impl Check<'_> {
         let folders = days.into_iter().map(|day| folder_of(kind, day)).collect();
         let objects = in_folders(&self.audited.objects, folders);
         let mut pairs = Pairs::new(objects, self.audited.tables.facts(kind, Among::Month(month)));
-        let (mut group, mut bytes, mut lonely) = (Vec::new(), 0, BTreeMap::new());
+        let (mut group, mut bytes) = (Vec::new(), 0);
         while let Some(mut pair) = pairs.next().await? {
             pair.rows.retain(|row| self.options.scope.has_row(row) || pair.object.is_some());
             self.counts.objects.fetch_add(u64::from(pair.object.is_some()), Relaxed);
@@ -124,11 +148,11 @@ impl Check<'_> {
             bytes += pair.object.as_ref().map_or(0, |object| object.bytes);
             group.push(pair);
             if group.len() == KEYS_AT_ONCE || bytes >= BYTES_AT_ONCE {
-                self.group(kind, std::mem::take(&mut group), &mut lonely).await?;
+                self.group(kind, std::mem::take(&mut group)).await?;
                 bytes = 0;
             }
         }
-        self.group(kind, group, &mut lonely).await
+        self.group(kind, group).await
     }
 
     /// Whether more has to be known about a pair. What is too recent is not looked at.
@@ -146,12 +170,7 @@ impl Check<'_> {
         suspect && scoped && !young
     }
 
-    async fn group(
-        &self,
-        kind: Kind,
-        pairs: Vec<Pair<FactRow>>,
-        lonely: &mut BTreeMap<NaiveDate, usize>,
-    ) -> Result<(), StoreError> {
+    async fn group(&self, kind: Kind, pairs: Vec<Pair<FactRow>>) -> Result<(), StoreError> {
         let examined = examine(self.audited, kind, pairs, self.options.deep, self.counts).await?;
         let (mut work, mut findings) = (Work::default(), Vec::new());
         for Examined { key, case, body } in examined {
@@ -161,7 +180,7 @@ impl Check<'_> {
             let ruling = judge(&case);
             self.counts.explained.fetch_add(ruling.explained, Relaxed);
             for wrong in ruling.wrong {
-                let mends = self.options.repair && self.may_mend(kind, &wrong.mend, body.is_some(), lonely).await?;
+                let mends = self.options.repair && self.may_mend(kind, &wrong.mend, body.is_some()).await?;
                 if mends {
                     work.add(&key, kind, body.as_ref(), wrong.mend);
                 }
@@ -186,13 +205,7 @@ impl Check<'_> {
     }
 
     /// What is taken away must be known to be gone.
-    async fn may_mend(
-        &self,
-        kind: Kind,
-        mend: &Mend,
-        has_body: bool,
-        lonely: &mut BTreeMap<NaiveDate, usize>,
-    ) -> Result<bool, StoreError> {
+    async fn may_mend(&self, kind: Kind, mend: &Mend, has_body: bool) -> Result<bool, StoreError> {
         let row = match mend {
             Mend::Insert(_) | Mend::Replace(..) => return Ok(true),
             Mend::SetAside(_) => return Ok(has_body),
@@ -201,8 +214,11 @@ impl Check<'_> {
         let Some(day) = day_of(&row.key) else { return Ok(true) };
         let folder = folder_of(kind, day);
         let empty = persist(|| async { self.audited.objects.list(&folder, "").await }).await?.is_empty();
-        let count = lonely.entry(day).or_default();
-        *count += usize::from(empty);
-        Ok(*count <= LEFT_FROM)
+        Ok(!empty || self.may_take_away())
+    }
+
+    /// Whether one more thing may be taken away of which nothing is stored nearby.
+    pub(super) fn may_take_away(&self) -> bool {
+        !self.bare && self.lonely.fetch_add(1, Relaxed) < LEFT_FROM
     }
 }

@@ -58,7 +58,7 @@ async fn adopt(tables: &ClickHouseTables, place: &str, config: &Config) -> Resul
     tables.migrate().await.map_err(store_failure)?;
     let (began, rebuilt) = (Instant::now(), Rebuilt::default());
     let (audited, ours) = stores::rebuildable(config).await?;
-    let options = Options { scope: Scope::default(), anew: false, keep: false };
+    let options = Options { scope: Scope::default(), anew: false, keep: false, force: false };
     rebuild(&audited, &*ours, &options, &rebuilt).await.map_err(|error| {
         Failure::failed(format!("{}; what is done stays done: start `migrate --adopt` again", error.chain()))
     })?;

@@ -39,6 +39,10 @@ pub struct RebuildArgs {
     #[arg(long)]
     keep: bool,
 
+    /// Exchange the tables even if the objects give far fewer rows than stand in those in use
+    #[arg(long)]
+    force: bool,
+
     /// text or json
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -49,7 +53,7 @@ pub async fn main(args: &RebuildArgs, config: &Config) -> Result<Exit, Failure> 
     args.place.check(config)?;
     let began = Instant::now();
     let (audited, tables) = stores::rebuildable(config).await?;
-    let options = Options { scope: args.range.scope(), anew: args.anew, keep: args.keep };
+    let options = Options { scope: args.range.scope(), anew: args.anew, keep: args.keep, force: args.force };
     let rebuilt = Rebuilt::default();
     let count = |count: &AtomicU64| count.load(Relaxed);
     let done = || count(&rebuilt.events) + count(&rebuilt.letters) + count(&rebuilt.derived);

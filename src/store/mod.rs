@@ -134,3 +134,10 @@ pub struct RowCounts {
     pub runs: u64,
     pub dead_letters: u64,
 }
+
+impl RowCounts {
+    /// All of them together.
+    pub fn all(&self) -> u64 {
+        self.decision_events + self.steps + self.runs + self.dead_letters
+    }
+}

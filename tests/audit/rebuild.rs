@@ -79,6 +79,10 @@ fn restore_drill(place: &Place) {
     rebuild(place, &["--kind", "run"]);
     assert_eq!(place.run(&["verify", "--min-age", "0s"]).code, 3);
     rebuild(place, &["--kind", "decision"]);
+    let said = place.run(&["verify", "--deep", "--min-age", "0s", "--output", "json"]);
+    let problems = said.json().pop().unwrap()["summary"]["problems"].as_object().unwrap().clone();
+    assert!(problems.contains_key("missing_row"), "of what lost a conflict: {problems:?}");
+    assert!(!problems.contains_key("different_derived"), "no number is wrong: {problems:?}");
     assert_eq!(place.run(&["verify", "--repair", "--deep", "--min-age", "0s"]).code, 0);
     place.assert_model(&bodies);
 }
@@ -149,4 +153,24 @@ fn while_workers_run(place: &Place) {
     assert_clean(place);
 }
 
-on_every_pair!(restore_drill, killed_and_resumed, while_workers_run);
+/// A bucket that is empty, or another one, takes nothing away.
+fn objects_that_are_away(place: &Place) {
+    let bodies = bodies(place);
+    place.store(&bodies);
+    let keys: Vec<String> = place.state().objects.into_keys().collect();
+    let kept: Vec<_> = keys.iter().map(|key| (key, place.get(key))).collect();
+    keys.iter().for_each(|key| place.delete(key));
+    let before = place.state();
+    let refused = place.run(&["rebuild"]);
+    assert!(refused.code == 1 && refused.stderr.contains("which were left as they are"), "{refused:?}");
+    let named = place.run(&["verify", "--min-age", "0s", "--repair"]);
+    assert!(named.code == 3 && named.stdout.contains("row without object"), "{}", named.stderr);
+    assert_eq!(diff(&before, &place.state()), [""; 0], "nothing was taken away");
+    kept.iter().for_each(|(key, body)| place.put(key, body));
+    assert_eq!(place.run(&["rebuild"]).code, 0);
+    place.assert_model(&bodies);
+    keys.iter().for_each(|key| place.delete(key));
+    assert_eq!(place.run(&["rebuild", "--force"]).code, 0);
+}
+
+on_every_pair!(objects_that_are_away, restore_drill, killed_and_resumed, while_workers_run);

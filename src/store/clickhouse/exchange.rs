@@ -77,9 +77,9 @@ impl Rebuild for ClickHouseTables {
         let connection = &fresh.tables.connection;
         connection.execute("create the table rebuild_progress", connection.query(PROGRESS)).await?;
         if !fresh.progress().await?.done.contains(BEGAN) {
-            // Whether a table was exchanged is told by which one stands in its place: all of them are noted before it begins.
-            for Known { name, id } in known(&self.connection).await? {
-                fresh.mark(&format!("{LIVE}{name} {id}")).await?;
+            // Whether a table was exchanged is told by where it stands: all of them are noted before it begins.
+            for Known { name, id } in known(connection).await? {
+                fresh.mark(&format!("{FRESH}{name} {id}")).await?;
             }
             fresh.mark(BEGAN).await?;
         }
@@ -93,7 +93,7 @@ pub(super) fn fresh_name(database: &str) -> String {
 }
 
 const BEGAN: &str = "began";
-const LIVE: &str = "live table ";
+const FRESH: &str = "fresh table ";
 
 /// Our tables and what the server itself calls them.
 async fn known(connection: &Connection) -> Result<Vec<Known>, Fault> {
@@ -145,13 +145,19 @@ impl Fresh for FreshTables {
     async fn exchange(&self, since: DateTime<Utc>, keep: bool) -> Result<(), StoreError> {
         let progress = self.progress().await?;
         let fresh = self.tables.connection.database().to_owned();
-        let begun = known(&self.live).await?;
-        if !ORDER.iter().any(|table| is_exchanged(&progress, &begun, table)) {
+        let (here, there) = (known(&self.live).await?, known(&self.tables.connection).await?);
+        if let Some(lost) =
+            ORDER.iter().find(|table| !stands(&progress, &here, table) && !stands(&progress, &there, table))
+        {
+            let message = format!("the fresh table {lost} is gone, with what the rebuild had done: begin with --anew");
+            return Err(Fault::us(message).into());
+        }
+        if !ORDER.iter().any(|table| stands(&progress, &here, table)) {
             self.carry_over(&fresh, self.live.database(), since).await?;
         }
         for table in ORDER {
             // Looked up each time: somebody who broke off may have got this far.
-            if is_exchanged(&progress, &known(&self.live).await?, table) {
+            if stands(&progress, &known(&self.live).await?, table) {
                 continue;
             }
             let (ours, theirs) = (self.live.database(), fresh.as_str());
@@ -176,9 +182,9 @@ impl Fresh for FreshTables {
     }
 }
 
-/// Whether another table stands in the place of the one that was there when it began.
-fn is_exchanged(progress: &Progress, known: &[Known], table: &str) -> bool {
-    known.iter().any(|Known { name, id }| name == table && !progress.done.contains(&format!("{LIVE}{name} {id}")))
+/// Whether the fresh table of this name stands there.
+fn stands(progress: &Progress, known: &[Known], table: &str) -> bool {
+    known.iter().any(|Known { name, id }| name == table && progress.done.contains(&format!("{FRESH}{name} {id}")))
 }
 
 impl FreshTables {
