@@ -15,7 +15,7 @@ mod sns;
 
 use proptest::prelude::ProptestConfig;
 
-/// So many cases of what takes microseconds, each `cost` times as long.
+/// Many cases of what takes microseconds, fewer where each costs more. `PROPTEST_CASES` overrules it, for each test.
 fn cases(cost: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     ProptestConfig { cases: default.cases.saturating_mul(64) / cost, ..default }
