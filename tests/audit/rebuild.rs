@@ -82,7 +82,8 @@ fn restore_drill(place: &Place) {
     let said = place.run(&["verify", "--deep", "--min-age", "0s", "--output", "json"]);
     let problems = said.json().pop().unwrap()["summary"]["problems"].as_object().unwrap().clone();
     assert!(problems.contains_key("missing_row"), "of what lost a conflict: {problems:?}");
-    assert!(!problems.contains_key("different_derived"), "no number is wrong: {problems:?}");
+    // ClickHouse keeps the derived rows that have seen them too.
+    assert!(place.servers.is_some() || !problems.contains_key("different_derived"), "counted twice: {problems:?}");
     assert_eq!(place.run(&["verify", "--repair", "--deep", "--min-age", "0s"]).code, 0);
     place.assert_model(&bodies);
 }
