@@ -15,8 +15,10 @@ mod sns;
 
 use proptest::prelude::ProptestConfig;
 
-/// Many cases of what takes microseconds, fewer where each costs more. `PROPTEST_CASES` overrules it, for each test.
+/// The cases of one test, fewer where each costs so much more: of all together there are `XRAY_FUZZ_MILLIONS`.
 fn cases(cost: u32) -> ProptestConfig {
-    let default = ProptestConfig::default();
-    ProptestConfig { cases: default.cases.saturating_mul(64) / cost, ..default }
+    let millions = std::env::var("XRAY_FUZZ_MILLIONS").ok().map(|value| value.parse::<u32>().unwrap());
+    // Nearly all are of the seven tests that cost little. `PROPTEST_CASES` would overrule this.
+    let cases = millions.map_or(16_000, |millions| millions.saturating_mul(1_000_000) / 7);
+    ProptestConfig::with_cases(cases / cost)
 }
