@@ -21,6 +21,7 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/servers
 pub struct Running {
     pub pid: i32,
     pub port: u16,
+    pub log: PathBuf,
     /// By what is spoken there.
     pub ports: BTreeMap<String, u16>,
     /// What a worker has to be told, `MINIO_PORT` or `CLICKHOUSE_PORT` among them.

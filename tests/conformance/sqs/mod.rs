@@ -1,8 +1,9 @@
 //! SQS, as ElasticMQ speaks it, with queues of either type.
 
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
@@ -16,7 +17,7 @@ use xray_processor_worker::queue::Producer;
 use xray_processor_worker::queue::sqs::{SqsProducer, SqsQueue};
 
 use crate::harness::{Harness, Refused, Whose};
-use crate::rig::limits;
+use crate::rig::{PATIENCE, limits};
 use crate::support::servers::Server;
 
 /// What the tests outlast.
@@ -32,6 +33,8 @@ pub struct SqsHarness<const FIFO: bool> {
     pub queue: String,
     pub queues: Vec<String>,
     pub deployed: bool,
+    /// Its queues come into being when the first message is sent.
+    later: bool,
 }
 
 pub enum Which {
@@ -53,7 +56,7 @@ impl Deref for Which {
 impl<const FIFO: bool> SqsHarness<FIFO> {
     pub async fn on(server: Which, deployed: bool) -> Self {
         let queue = Self::new_name("test");
-        let harness = SqsHarness { server, queues: vec![queue.clone()], queue, deployed };
+        let harness = SqsHarness { server, queues: vec![queue.clone()], queue, deployed, later: false };
         harness.create(&harness.queue, &[]).await;
         harness
     }
@@ -134,6 +137,13 @@ impl<const FIFO: bool> SqsHarness<FIFO> {
     }
 }
 
+/// Whether ElasticMQ has said so since it was started last.
+fn is_restored(log: &Path, queue: &str) -> bool {
+    let log = std::fs::read_to_string(log).unwrap();
+    let since = log.rsplit("Starting ElasticMQ server").next().unwrap();
+    since.lines().any(|line| line.contains("Restored") && line.ends_with(&format!("in queue {queue}")))
+}
+
 /// What SQS does not take as it is still comes by SNS, in its wrapper.
 fn carried(body: &Bytes) -> Bytes {
     match (Standard::carries(body), std::str::from_utf8(body)) {
@@ -163,8 +173,8 @@ impl<const FIFO: bool> Harness for SqsHarness<FIFO> {
         match server {
             Whose::Own => Self::on(Which::Own(Box::new(Server::start("elasticmq"))), false).await,
             Whose::Deployed => {
-                let server = Server::start_with("elasticmq", &["--in-memory"]);
-                Self::on(Which::Own(Box::new(server)), true).await
+                // On disk, as whoever has it may kill it.
+                Self::on(Which::Own(Box::new(Server::start("elasticmq"))), true).await
             }
             Whose::Shared => Self::on(Which::Shared(Server::shared_with("elasticmq", &["--in-memory"])), false).await,
         }
@@ -178,7 +188,8 @@ impl<const FIFO: bool> Harness for SqsHarness<FIFO> {
         let variables = [
             ("QUEUE_TYPE", "sqs"),
             ("SQS_QUEUE_URL", &self.settings().queue_urls.join(",")),
-            ("SQS_CREATE_QUEUES", "true"),
+            // ElasticMQ answers before it has restored its queues, and ends where one of them is created meanwhile.
+            ("SQS_CREATE_QUEUES", if self.later { "true" } else { "false" }),
             ("AWS_REGION", "us-east-1"),
             ("AWS_ACCESS_KEY_ID", "worker"),
             ("AWS_SECRET_ACCESS_KEY", SECRET),
@@ -190,6 +201,7 @@ impl<const FIFO: bool> Harness for SqsHarness<FIFO> {
         let suffix = if FIFO { ".fifo" } else { "" };
         self.queues = ["xray-decisions", "xray-steps", "xray-runs"].map(|name| format!("{name}{suffix}")).into();
         self.queue = self.queues[0].clone();
+        self.later = true;
     }
 
     async fn recreate(&self) {
@@ -261,5 +273,11 @@ impl<const FIFO: bool> Harness for SqsHarness<FIFO> {
     fn restart(&mut self) {
         let Which::Own(server) = &mut self.server else { panic!("it is shared") };
         server.restart();
+        // It is ready before it has restored anything.
+        let deadline = Instant::now() + PATIENCE;
+        while !self.queues.iter().all(|queue| is_restored(&self.server.running().log, queue)) {
+            assert!(Instant::now() < deadline, "{} are not restored", self.queues.join(", "));
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
