@@ -97,7 +97,9 @@ impl Purge<'_> {
         let keys: Vec<String> = keys.into_iter().collect();
         let mut listed = Vec::new();
         for key in &keys {
-            listed.extend(persist(|| async { self.audited.objects.list(key, "").await }).await?);
+            // Longer keys begin like it too.
+            let found = persist(|| async { self.audited.objects.list(key, "").await }).await?;
+            listed.extend(found.into_iter().filter(|object| object.key == *key));
         }
         self.objects(listed).await?;
         self.purged.rows.fetch_add(rows.len() as u64, Relaxed);

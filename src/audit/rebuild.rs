@@ -85,7 +85,7 @@ pub async fn rebuild(
         Facts { audited, into: &into, fresh: Some(&*fresh), rebuilt }.all(&options.scope).await?;
         derive(&Audited { objects: audited.objects.clone(), tables: into.clone() }, rebuilt).await?;
         let after = into.row_counts().await?;
-        if !options.force && after.all() < before.all() / 10 * 9 {
+        if !options.force && after.all() * 10 < before.all() * 9 {
             // What was read is not to be relied on.
             tables.fresh(true).await?;
             return Err(far_fewer(audited.tables.name(), before.all(), after.all()));
