@@ -44,7 +44,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use voice::{Voice, Word};
 
@@ -52,6 +52,8 @@ use voice::{Voice, Word};
 const WAITING: (usize, usize) = (2000, 16 << 20);
 /// For pending acks and the goodbye. A server that hangs does not answer.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
+/// While there is no connection to say the last words over.
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
 /// One of the workers that share a durable pull consumer.
 pub struct NatsQueue {
@@ -151,15 +153,20 @@ impl QueueBackend for NatsQueue {
             let (answer, answered) = oneshot::channel();
             self.orders.send(GiveBack::Flush(answer)).ok();
             answered.await.ok();
-            self.shared.voice.flush().await?;
-            if self.shared.voice.is_open() { Ok(()) } else { Err(QueueError::new("there is no connection")) }
+            while self.shared.voice.owes() {
+                self.shared.voice.flush().await.ok();
+                sleep(BETWEEN_TRIES).await;
+            }
         };
-        let said = timeout(CLOSE_TIMEOUT, goodbye).await.unwrap_or_else(|_| Err(QueueError::new("no answer in time")));
+        let said = timeout(CLOSE_TIMEOUT, goodbye).await;
         self.stop.cancel();
         drop(self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take());
-        said.map_err(|why| {
-            let late = "NATS was not told that we leave: it gives our messages to others once their ack_wait is over";
-            QueueError::new(late).because(why)
+        said.map_err(|_| {
+            QueueError::new(format!(
+                "NATS was not reached within {} s to hear that we leave: it gives our messages to others once their ack_wait is \
+                 over",
+                CLOSE_TIMEOUT.as_secs()
+            ))
         })
     }
 

@@ -7,7 +7,7 @@ use super::message::{Names, message};
 use super::receipt::{Epoch, Receipt};
 use super::request::{self, Ending, Space};
 use super::terms::Terms;
-use super::trouble::{Place, not_said};
+use super::trouble::Place;
 use crate::pipeline::Delivery;
 use crate::queue::QueueError;
 use async_nats::jetstream::consumer::pull::BatchConfig;
@@ -31,6 +31,8 @@ pub(super) enum End {
     Lost,
     /// It must be looked at what became of the consumer.
     Look,
+    /// A request was not answered; whether one before it was.
+    Silence(bool),
     /// The server refuses.
     Refused(QueueError),
 }
@@ -46,8 +48,13 @@ pub(super) struct Pull<'a> {
     count: u64,
     out: Option<Out>,
     alone: bool,
+    /// Whether any request was answered.
+    heard: bool,
     names: Names,
 }
+
+/// Something could not be sent, so nothing can.
+type Unsaid = Box<dyn std::error::Error + Send + Sync>;
 
 /// A request that is out.
 struct Out {
@@ -59,18 +66,32 @@ struct Out {
 impl<'a> Pull<'a> {
     pub(super) fn new(shared: &'a Shared, link: &'a Link, epoch: &'a Arc<Epoch>, terms: &'a Terms) -> Self {
         let inbox = link.client.new_inbox();
-        Pull { shared, link, epoch, terms, inbox, count: 0, out: None, alone: false, names: Names::default() }
+        Pull {
+            shared,
+            link,
+            epoch,
+            terms,
+            inbox,
+            count: 0,
+            out: None,
+            alone: false,
+            heard: false,
+            names: Names::default(),
+        }
     }
 
     pub(super) async fn run(&mut self) -> End {
         let end = self.ask_and_take().await;
         self.shared.asking.send_replace(false);
-        end.unwrap_or_else(End::Refused)
+        end.unwrap_or_else(|error| {
+            tracing::debug!(error = &*error, "the connection takes nothing any more");
+            End::Lost
+        })
     }
 
-    async fn ask_and_take(&mut self) -> Result<End, QueueError> {
+    async fn ask_and_take(&mut self) -> Result<End, Unsaid> {
         let (stream, consumer) = (&self.shared.settings.stream, &self.shared.settings.consumer);
-        let subscribe = async |to: String| self.link.client.subscribe(to).await.map_err(not_said);
+        let subscribe = async |to: String| self.link.client.subscribe(to).await.map_err(Unsaid::from);
         // Nothing may be acked of a stream that was made anew, so the server tells at once that the old one goes.
         let mut gone = subscribe(format!("$JS.EVENT.ADVISORY.STREAM.DELETED.{stream}")).await?;
         let mut left = subscribe(format!("$JS.EVENT.ADVISORY.CONSUMER.DELETED.{stream}.{consumer}")).await?;
@@ -102,8 +123,7 @@ impl<'a> Pull<'a> {
                     }
                 }
                 () = wait_until(deadline), if deadline.is_some() => {
-                    tracing::debug!("a request for messages got no answer");
-                    return Ok(End::Look);
+                    return Ok(End::Silence(self.heard));
                 }
                 () = relieved, if deadline.is_none() => {}
                 () = self.shared.quiet.cancelled(), if deadline.is_none() => {}
@@ -111,7 +131,7 @@ impl<'a> Pull<'a> {
         }
     }
 
-    async fn ask(&mut self) -> Result<(), QueueError> {
+    async fn ask(&mut self) -> Result<(), Unsaid> {
         let space = Space { bound: self.shared.bound, held: self.shared.inbox.held() };
         if !self.shared.inbox.is_wanted() {
             return Ok(());
@@ -126,18 +146,17 @@ impl<'a> Pull<'a> {
         self.count += 1;
         let answers = Subject::from(format!("{}.{}", self.inbox, self.count));
         let (left, wait) = (next.batch, next.expires.unwrap_or_default() + LATE);
-        let sent = timeout(LATE, self.send(next, answers.clone())).await;
-        sent.unwrap_or_else(|_| Err(not_said("no answer in time")))?;
+        timeout(LATE, self.send(next, answers.clone())).await??;
         self.out = Some(Out { answers, left, deadline: Instant::now() + wait });
         self.alone = false;
         Ok(())
     }
 
-    async fn send(&self, request: BatchConfig, answers: Subject) -> Result<(), QueueError> {
+    async fn send(&self, request: BatchConfig, answers: Subject) -> Result<(), Unsaid> {
         let settings = &self.shared.settings;
         let to = format!("{PREFIX}.CONSUMER.MSG.NEXT.{}.{}", settings.stream, settings.consumer);
-        let body = serde_json::to_vec(&request).map_err(not_said)?;
-        self.link.client.publish_with_reply(to, answers, body.into()).await.map_err(not_said)
+        let body = serde_json::to_vec(&request)?;
+        Ok(self.link.client.publish_with_reply(to, answers, body.into()).await?)
     }
 
     /// Takes this, and what else is there at once.
@@ -161,6 +180,7 @@ impl<'a> Pull<'a> {
     }
 
     fn delivery(&mut self, delivery: async_nats::Message) -> Option<Delivery<Receipt>> {
+        self.heard = true;
         if let Some(out) = &mut self.out {
             out.left = out.left.saturating_sub(1);
             if out.left == 0 {
@@ -197,6 +217,7 @@ impl<'a> Pull<'a> {
 
     fn answered(&mut self) {
         self.out = None;
+        self.heard = true;
         self.shared.asking.send_replace(false);
         self.shared.tell(None);
     }

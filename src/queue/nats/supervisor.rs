@@ -9,7 +9,7 @@ use super::pull::{End, Pull};
 use super::receipt::{Epoch, GiveBack};
 use super::servers::Servers;
 use super::terms::Terms;
-use super::trouble;
+use super::trouble::{self, Place};
 use super::voice::Word;
 use crate::queue::QueueError;
 use crate::queue::pace::Pace;
@@ -87,6 +87,15 @@ async fn over(
                         shared.tell(Some(error));
                         refused = true;
                     }
+                    // Once may be bad luck: it is asked again in another way.
+                    End::Silence(heard) => {
+                        if !heard {
+                            shared.tell(Some(
+                                Place { link, settings: &shared.settings }.no_messages("no answer in time"),
+                            ));
+                            refused = true;
+                        }
+                    }
                     End::Look | End::Quiet => {}
                 }
                 // What is asked from here on waits until it is known whom it would reach.
@@ -139,6 +148,11 @@ fn begin(
 }
 
 async fn consume(shared: &Shared, link: &Link, epoch: &Arc<Epoch>, terms: &Terms) -> End {
+    // What is owed goes first, and all leases: while nothing could be said, time has run on.
+    let held = epoch.leases().all(Instant::now());
+    if shared.voice.say(epoch, held, Word::Progress).await.is_err() {
+        return End::Lost;
+    }
     let mut pull = Pull::new(shared, link, epoch, terms);
     let work = async {
         match pull.run().await {
@@ -150,23 +164,21 @@ async fn consume(shared: &Shared, link: &Link, epoch: &Arc<Epoch>, terms: &Terms
     };
     tokio::select! {
         end = work => end,
-        () = keep(shared, epoch) => End::Look,
+        () = keep(shared, epoch) => End::Lost,
         () = watch(shared, link, epoch) => End::Look,
     }
 }
 
 /// Tells the server of all that is held, as often as it must hear of it.
 async fn keep(shared: &Shared, epoch: &Arc<Epoch>) {
-    // While nothing could be said, time has run on. What was owed goes first.
-    let mut due = epoch.leases().all(Instant::now());
     let every = epoch.leases().look_every();
     loop {
+        sleep(every).await;
+        let due = epoch.leases().due(Instant::now());
         if let Err(error) = shared.voice.say(epoch, due, Word::Progress).await {
             tracing::debug!(error = &error as &dyn std::error::Error, "leases are not kept up");
             return;
         }
-        sleep(every).await;
-        due = epoch.leases().due(Instant::now());
     }
 }
 

@@ -1,6 +1,6 @@
 //! What keeps messages from coming, in one sentence each: what failed on what, and what to do about it.
 
-use super::api::Refusal;
+use super::api::{PREFIX, Refusal};
 use super::connect::Link;
 use super::servers::{Login, Server};
 use crate::causes;
@@ -100,7 +100,7 @@ impl Place<'_> {
         let server = &self.link.server;
         match (refusal, self.link.refused()) {
             // Whoever must not ask is told so beside, and gets no answer.
-            (Refusal::Silence | Refusal::NoJetStream, Some(words)) if words.to_lowercase().contains("permissions") => {
+            (Refusal::Silence | Refusal::NoJetStream, Some(words)) if words.contains(PREFIX) => {
                 let (_, look_at) = server.login.describe();
                 QueueError::new(format!(
                     "NATS at {server} does not let us use {what}; grant it (docs/brokers.md says what is needed), or look at \

@@ -69,9 +69,9 @@ impl Voice {
         self.state().client = None;
     }
 
-    /// Whether what is asked now is said now.
-    pub(super) fn is_open(&self) -> bool {
-        self.state().client.is_some()
+    /// Whether there is something that could not be said yet.
+    pub(super) fn owes(&self) -> bool {
+        !self.state().owed.is_empty()
     }
 
     /// Says this, and whatever is still owed. Returns once it has left, or at once where it has to wait for a connection: it

@@ -119,7 +119,7 @@ async fn a_server_that_hangs_is_noticed() {
     let said = error(&queue, "requests are not answered, nor are new connections").await;
     assert!(said.contains("NATS at 127.0.0.1:") && said.contains("does not answer"), "{said}");
     let begin = std::time::Instant::now();
-    queue.close().await.unwrap_err();
+    queue.close().await.ok();
     assert!(begin.elapsed() < Duration::from_secs(9), "closing does not wait for it");
     harness.server.go_on();
     let worker = Worker::start(&harness, &ledger);
@@ -207,7 +207,7 @@ async fn refused<V: Version>() {
             words.iter().all(|word| said.contains(word)) && said.contains("the consumer workers on NATS at"),
             "{said}"
         );
-        queue.close().await.unwrap_err();
+        queue.close().await.ok();
         assert_eq!(harness.info().await.config, before, "and left alone");
     }
     let stream = harness.stream().await;
