@@ -69,6 +69,11 @@ async fn old_acks_mean_nothing<V: Version>(whole_stream: bool) {
         harness.create_consumer(|_| {}).await;
     }
     harness.send(runs(&new)).await;
+    until("new ones are given out, in the places of the old ones", async || {
+        let info = harness.stream().await.consumer_info("workers").await;
+        info.is_ok_and(|info| info.num_ack_pending >= 50)
+    })
+    .await;
     ledger.open();
     settled(&harness, &ledger, &new).await;
     worker.stop().await;
