@@ -33,18 +33,29 @@ impl<'a> Lowered<'a> {
     /// Recomputes what depends on something that was taken away.
     pub(super) async fn recompute(&self, touched: Touched) -> Result<(), StoreError> {
         recompute(self.audited, touched.clone()).await?;
+        self.note(touched).await
+    }
+
+    /// Takes these derived rows away, whatever their version, and recomputes them.
+    pub(super) async fn forget(&self, touched: &Touched) -> Result<(), StoreError> {
+        let all = self.take_away(touched).await?;
+        self.note(all).await
+    }
+
+    /// Answers with all that was recomputed.
+    async fn take_away(&self, touched: &Touched) -> Result<Touched, StoreError> {
+        let all = persist(|| async { self.audited.tables.forget(touched).await }).await?;
+        recompute(self.audited, all.clone()).await?;
+        Ok(all)
+    }
+
+    async fn note(&self, touched: Touched) -> Result<(), StoreError> {
         let full = {
             let mut all = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
             all.extend(touched);
             all.len() >= KEYS_AT_MOST
         };
         if full { self.settle().await } else { Ok(()) }
-    }
-
-    /// Takes these derived rows away, whatever their version, and recomputes them.
-    pub(super) async fn forget(&self, touched: &Touched) -> Result<(), StoreError> {
-        let all = persist(|| async { self.audited.tables.forget(touched).await }).await?;
-        self.recompute(all).await
     }
 
     /// Waits for the queries of others, and looks again. Every audit that took something away ends with it.
@@ -77,9 +88,7 @@ impl<'a> Lowered<'a> {
                 let differs = |row: &Derived| row.stored != row.computed;
                 page.rows.into_iter().filter(differs).for_each(|row| wrong.extend(row.touched));
                 if !wrong.is_empty() {
-                    let all = persist(|| async { tables.forget(&wrong).await }).await?;
-                    recompute(self.audited, all.clone()).await?;
-                    again.extend(all);
+                    again.extend(self.take_away(&wrong).await?);
                 }
             }
         }

@@ -73,7 +73,6 @@ pub async fn rebuild(
         let facts = Facts { audited, into: &audited.tables, fresh: None, rebuilt };
         return facts.all(&options.scope).await;
     }
-    let before = audited.tables.row_counts().await?;
     let mut fresh = tables.fresh(options.anew).await?;
     if fresh.progress().await?.done.contains(DONE) {
         fresh = tables.fresh(true).await?;
@@ -81,14 +80,16 @@ pub async fn rebuild(
     let progress = fresh.progress().await?;
     // From the first exchanged table on, what stands beside is no longer all fresh.
     if !progress.done.contains(EXCHANGE) {
+        // Before anything is read: what workers store from now on is not missing in the objects.
+        let before = if options.force { 0 } else { audited.tables.row_counts().await?.all() };
         let into = fresh.tables();
         Facts { audited, into: &into, fresh: Some(&*fresh), rebuilt }.all(&options.scope).await?;
         derive(&Audited { objects: audited.objects.clone(), tables: into.clone() }, rebuilt).await?;
-        let after = into.row_counts().await?;
-        if !options.force && after.all() * 10 < before.all() * 9 {
+        let after = into.row_counts().await?.all();
+        if !options.force && after * 10 < before * 9 {
             // What was read is not to be relied on.
             tables.fresh(true).await?;
-            return Err(far_fewer(audited.tables.name(), before.all(), after.all()));
+            return Err(far_fewer(audited.tables.name(), before, after));
         }
         persist(|| async { fresh.mark(EXCHANGE).await }).await?;
     }

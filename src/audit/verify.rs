@@ -51,7 +51,8 @@ pub async fn verify(audited: &Audited, options: &Options, counts: &Counts, sink:
     for kind in &options.scope.kinds {
         objects.insert(*kind, days(&*audited.objects, *kind, &options.scope).await?);
     }
-    let bare = is_bare(audited, &objects).await?;
+    // Only what takes away has to know.
+    let bare = options.repair && is_bare(audited, &objects).await?;
     let check = Check { audited, options, since, counts, sink, lowered: &lowered, bare, lonely: AtomicU64::new(0) };
     for (kind, mut months) in objects {
         for month in persist(|| async { audited.tables.months(kind).await }).await? {

@@ -280,15 +280,18 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+    fn attempts(health: &Health) -> Attempts {
+        let metrics =
+            Metrics::register(&mut Registry::default(), QueueType::Memory, &["db"], &Budget::new(1, 1), health);
+        let pulse = health.pulse("test");
+        Attempts::new(("db", Duration::from_secs(60)), health, &pulse, &metrics, &CancellationToken::new())
+    }
+
     /// A full disk: questions are answered, writes are not.
     #[tokio::test(start_paused = true)]
     async fn a_store_that_answers_but_fails_work_stays_down() {
         let health = Health::default();
-        let metrics =
-            Metrics::register(&mut Registry::default(), QueueType::Memory, &["db"], &Budget::new(1, 1), &health);
-        let pulse = health.pulse("test");
-        let attempts =
-            Attempts::new(("db", Duration::from_secs(60)), &health, &pulse, &metrics, &CancellationToken::new());
+        let attempts = attempts(&health);
         let (probe, calls) = (health.dependency("db"), AtomicU32::new(0));
         probe.up();
         let write = || async {
@@ -307,11 +310,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_asks_for_all() {
         let health = Health::default();
-        let metrics =
-            Metrics::register(&mut Registry::default(), QueueType::Memory, &["db"], &Budget::new(1, 1), &health);
-        let pulse = health.pulse("test");
-        let attempts =
-            Attempts::new(("db", Duration::from_secs(60)), &health, &pulse, &metrics, &CancellationToken::new());
+        let attempts = attempts(&health);
         let calls = Mutex::new(Vec::new());
         let call = |items: Arc<[u32]>| {
             calls.lock().unwrap().push(items.to_vec());

@@ -98,6 +98,11 @@ impl<R> Stored<R> {
     pub fn into_parts(self) -> (R, Settlement, Hold) {
         (self.receipt, self.settlement, self.hold)
     }
+
+    /// The receipts of these, in order, and their holds, to drop once the ack is done.
+    pub fn split(stored: Vec<Stored<R>>) -> (Vec<R>, Vec<Hold>) {
+        stored.into_iter().map(|stored| (stored.receipt, stored.hold)).unzip()
+    }
 }
 
 /// What became of a stored message.

@@ -2,6 +2,8 @@
 //!
 //! `cfg(feature)` for a broker stands here and in the composition root, nowhere else.
 
+#[cfg(any(feature = "rabbitmq", feature = "nats", feature = "sqs"))]
+mod epochs;
 #[cfg(feature = "kafka")]
 mod frontier;
 #[cfg(feature = "_broker")]
@@ -14,6 +16,8 @@ pub mod nats;
 mod pace;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(any(feature = "rabbitmq", feature = "sqs"))]
+mod sizes;
 #[cfg(feature = "sqs")]
 pub mod sqs;
 #[cfg(any(feature = "rabbitmq", feature = "sqs"))]

@@ -127,12 +127,7 @@ impl QueueBackend for NatsQueue {
     }
 
     async fn ack(&self, stored: Vec<Stored<Receipt>>) -> Result<(), QueueError> {
-        let mut holds = Vec::with_capacity(stored.len());
-        let receipts = stored.into_iter().map(|stored| {
-            let (receipt, _, hold) = stored.into_parts();
-            holds.push(hold);
-            receipt
-        });
+        let (receipts, _holds) = Stored::split(stored);
         let mut outcome = Ok(());
         for (epoch, to) in Receipt::settle(receipts) {
             outcome = outcome.and(self.shared.voice.say(&epoch, to, Word::Ack).await);

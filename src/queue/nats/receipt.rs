@@ -1,6 +1,7 @@
 //! What settles a delivery.
 
 use super::leases::Leases;
+use crate::queue::epochs::by_epoch;
 use async_nats::Subject;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,15 +62,8 @@ impl Receipt {
 
     /// Where to say what became of these, by the life of the consumer they belong to. Nothing of them is held from here on.
     pub(super) fn settle(receipts: impl IntoIterator<Item = Receipt>) -> Vec<(Arc<Epoch>, Vec<Subject>)> {
-        let mut groups: Vec<(Arc<Epoch>, Vec<u64>)> = Vec::new();
-        for mut receipt in receipts {
-            let place = receipt.place.take();
-            // There is one, and seldom another.
-            match groups.iter_mut().find(|(epoch, _)| receipt.is_of(epoch)) {
-                Some((_, places)) => places.extend(place),
-                None => groups.push((receipt.epoch.clone(), place.into_iter().collect())),
-            }
-        }
+        let taken = receipts.into_iter().map(|mut receipt| (receipt.epoch.clone(), receipt.place.take()));
+        let groups = by_epoch(taken);
         let settle = |(epoch, places): (Arc<Epoch>, Vec<u64>)| {
             let mut leases = epoch.leases();
             let replies = places.into_iter().filter_map(|place| leases.settle(place)).collect();

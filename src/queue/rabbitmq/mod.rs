@@ -123,12 +123,7 @@ impl QueueBackend for RabbitmqQueue {
     }
 
     async fn ack(&self, stored: Vec<Stored<Receipt>>) -> Result<(), QueueError> {
-        let mut holds = Vec::with_capacity(stored.len());
-        let receipts = stored.into_iter().map(|stored| {
-            let (receipt, _, hold) = stored.into_parts();
-            holds.push(hold);
-            receipt
-        });
+        let (receipts, holds) = Stored::split(stored);
         let answers = ask(Receipt::group(receipts), Command::Store);
         // After asking: who hears of this finds what was asked.
         self.shared.acks.send_modify(|acks| *acks += 1);

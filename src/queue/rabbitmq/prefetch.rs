@@ -2,6 +2,7 @@
 
 use crate::budget::weight;
 use crate::config::Limits;
+use crate::queue::sizes::Sizes;
 use std::time::Duration;
 
 /// Where nothing was seen yet, a message counts as much as this, as long as there is room for [`FEWEST`].
@@ -9,22 +10,16 @@ const UNSEEN: usize = 1 << 20;
 const FEWEST: usize = 10;
 /// More than this does not make a consumer faster, and quorum queues allow no more.
 const MOST: usize = 2000;
-/// So many messages are one look at their sizes.
-const WINDOW: usize = 200;
 /// What is unacked should be done within this part of the time that a message may be held.
 const SHARE_OF_PATIENCE: f64 = 0.25;
 
-/// Follows the sizes of the messages of one queue, so that what is unacked fits into its share of the limits.
-///
-/// It goes by the largest message of late, not by the mean: a hundred small ones do not make room for the next large one.
+/// Follows the messages of one queue, so that what is unacked fits into its share of the limits.
 #[derive(Debug)]
 pub(super) struct Prefetch {
     fixed: Option<u16>,
     messages: usize,
     bytes: usize,
-    /// The largest of the window before, and of this one.
-    largest: (Option<usize>, Option<usize>),
-    seen: usize,
+    sizes: Sizes,
     /// How long a message may be held.
     patience: Duration,
     /// Messages that were done per second of late, while there was no lack of them.
@@ -39,8 +34,7 @@ impl Prefetch {
             fixed: fixed.map(|fixed| u16::try_from(fixed).unwrap_or(u16::MAX).max(1)),
             messages: limits.max_in_flight_messages / queues,
             bytes: limits.max_in_flight_bytes / queues,
-            largest: (None, None),
-            seen: 0,
+            sizes: Sizes::default(),
             patience,
             rate: None,
         }
@@ -56,12 +50,7 @@ impl Prefetch {
 
     /// A message with this body length came.
     pub(super) fn saw(&mut self, body_bytes: usize) {
-        if self.seen == WINDOW {
-            self.largest = (self.largest.1, None);
-            self.seen = 0;
-        }
-        self.seen += 1;
-        self.largest.1 = self.largest.1.max(Some(body_bytes));
+        self.sizes.saw(body_bytes);
     }
 
     /// How many may be unacked.
@@ -69,7 +58,7 @@ impl Prefetch {
         if let Some(fixed) = self.fixed {
             return fixed;
         }
-        let by_bytes = match self.largest.0.max(self.largest.1) {
+        let by_bytes = match self.sizes.largest() {
             Some(largest) => self.bytes / weight(largest),
             None => (self.bytes / UNSEEN).max(FEWEST),
         };
@@ -83,8 +72,7 @@ impl Prefetch {
     pub(super) fn change(&self, now: u16) -> Option<u16> {
         let target = self.target();
         // A few small ones are no reason to ask for many more: as many as may be unacked, or a window, must have been seen.
-        let grown =
-            target >= now.saturating_mul(2) && (self.largest.0.is_some() || self.seen >= WINDOW.min(now.into()));
+        let grown = target >= now.saturating_mul(2) && self.sizes.has_seen(now.into());
         let shrunk = target <= now / 2;
         (grown || shrunk).then_some(target)
     }
@@ -93,6 +81,7 @@ impl Prefetch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::sizes::WINDOW;
     use proptest::collection::vec;
     use proptest::prelude::*;
 

@@ -1,6 +1,7 @@
 //! What settles a delivery, and how that gets to the task that owns the channel.
 
 use crate::queue::QueueError;
+use crate::queue::epochs::by_epoch;
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
@@ -60,15 +61,7 @@ impl Receipt {
 
     /// The tags by the life of the channel they belong to.
     pub(super) fn group(receipts: impl IntoIterator<Item = Receipt>) -> Vec<(Arc<Epoch>, Vec<u64>)> {
-        let mut groups: Vec<(Arc<Epoch>, Vec<u64>)> = Vec::new();
-        for (epoch, tag) in receipts.into_iter().map(Receipt::forget) {
-            // There are as many as queues, and seldom more.
-            match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &epoch)) {
-                Some((_, tags)) => tags.extend(tag),
-                None => groups.push((epoch, tag.into_iter().collect())),
-            }
-        }
-        groups
+        by_epoch(receipts.into_iter().map(Receipt::forget))
     }
 }
 

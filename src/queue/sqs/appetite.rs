@@ -3,11 +3,10 @@
 use super::ledger::BATCH;
 use crate::budget::weight;
 use crate::config::Limits;
+use crate::queue::sizes::Sizes;
 
 /// Where nothing was seen yet, a message counts as the largest that there are.
 const UNSEEN: usize = 1 << 20;
-/// So many messages are one look at their sizes.
-const WINDOW: usize = 200;
 
 /// How many polls of one queue to have at once and for how many messages each, so that never more comes than there is room
 /// for, and one poll waits where little comes.
@@ -17,9 +16,7 @@ pub(super) struct Appetite {
     polls: usize,
     messages: usize,
     bytes: usize,
-    /// The largest of the window before, and of this one.
-    largest: (Option<usize>, Option<usize>),
-    seen: usize,
+    sizes: Sizes,
 }
 
 impl Appetite {
@@ -31,19 +28,13 @@ impl Appetite {
             polls: 1,
             messages: (limits.max_in_flight_messages / queues).max(1),
             bytes: limits.max_in_flight_bytes / queues,
-            largest: (None, None),
-            seen: 0,
+            sizes: Sizes::default(),
         }
     }
 
     /// A message with this body length came.
     pub(super) fn saw(&mut self, body_bytes: usize) {
-        if self.seen == WINDOW {
-            self.largest = (self.largest.1, None);
-            self.seen = 0;
-        }
-        self.seen += 1;
-        self.largest.1 = self.largest.1.max(Some(body_bytes));
+        self.sizes.saw(body_bytes);
     }
 
     /// A poll for `asked` messages brought so many.
@@ -63,7 +54,7 @@ impl Appetite {
     /// How many messages to ask for with one more poll, where so many are `held` (messages, weight) and `asked` for already.
     /// `None`: that is not worth a request yet.
     pub(super) fn next(&self, held: (usize, usize), asked: usize) -> Option<usize> {
-        let each = weight(self.largest.0.max(self.largest.1).unwrap_or(UNSEEN));
+        let each = weight(self.sizes.largest().unwrap_or(UNSEEN));
         let fits = |messages: usize, bytes: usize| messages.min(bytes / each).min(BATCH);
         // One that is larger than all the room there is comes alone.
         if held.0 == 0 && asked == 0 {
@@ -124,7 +115,7 @@ mod tests {
                 match appetite.next(total, 0) {
                     Some(asked) => {
                         prop_assert!((1..=BATCH).contains(&asked));
-                        let largest = appetite.largest.0.max(appetite.largest.1).unwrap_or(UNSEEN);
+                        let largest = appetite.sizes.largest().unwrap_or(UNSEEN);
                         let size = size.min(largest);
                         held.extend(std::iter::repeat_n(weight(size), asked));
                         (0..asked).for_each(|_| appetite.saw(size));

@@ -138,12 +138,7 @@ impl QueueBackend for SqsQueue {
 
     /// Where SQS does not take it at the first try, it is tried again in the background for as long as that may help.
     async fn ack(&self, stored: Vec<Stored<Receipt>>) -> Result<(), QueueError> {
-        let mut holds = Vec::with_capacity(stored.len());
-        let receipts = stored.into_iter().map(|stored| {
-            let (receipt, _, hold) = stored.into_parts();
-            holds.push(hold);
-            receipt
-        });
+        let (receipts, holds) = Stored::split(stored);
         settle(receipts, Command::Store).await;
         drop(holds);
         Ok(())

@@ -1,5 +1,6 @@
 //! What settles a delivery, and how that gets to the task that owns the queue's messages.
 
+use crate::queue::epochs::by_epoch;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
@@ -63,14 +64,7 @@ impl Receipt {
 
 /// Asks the owners of these, and waits until each has had its try.
 pub(super) async fn settle(receipts: impl IntoIterator<Item = Receipt>, command: fn(Vec<u64>, Waited) -> Command) {
-    let mut groups: Vec<(Arc<Epoch>, Vec<u64>)> = Vec::new();
-    for (epoch, id) in receipts.into_iter().map(Receipt::forget) {
-        // There are as many as queues, and seldom more.
-        match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &epoch)) {
-            Some((_, ids)) => ids.extend(id),
-            None => groups.push((epoch, id.into_iter().collect())),
-        }
-    }
+    let groups = by_epoch(receipts.into_iter().map(Receipt::forget));
     let (waited, done) = oneshot::channel();
     let waited = Arc::new(waited);
     for (epoch, ids) in groups {
