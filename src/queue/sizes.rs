@@ -9,6 +9,7 @@ pub(super) const WINDOW: usize = 200;
 pub(super) struct Sizes {
     /// The largest of the window before, and of this one.
     largest: (Option<usize>, Option<usize>),
+    /// Of this window.
     seen: usize,
 }
 
@@ -26,10 +27,5 @@ impl Sizes {
     /// The largest body of late; `None` where nothing was seen yet.
     pub(super) fn largest(&self) -> Option<usize> {
         self.largest.0.max(self.largest.1)
-    }
-
-    /// Whether so many were seen, or a whole window.
-    pub(super) fn has_seen(&self, messages: usize) -> bool {
-        self.largest.0.is_some() || self.seen >= WINDOW.min(messages)
     }
 }

@@ -43,6 +43,23 @@ pub struct Server {
     data: Option<TempDir>,
 }
 
+/// A server that others use too, or one of one's own.
+pub enum Which {
+    Shared(&'static Server),
+    Own(Box<Server>),
+}
+
+impl std::ops::Deref for Which {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        match self {
+            Which::Shared(server) => server,
+            Which::Own(server) => server,
+        }
+    }
+}
+
 impl Server {
     /// Starts `minio`, `versitygw` or `clickhouse` on a free port.
     pub fn start(name: &str) -> Server {

@@ -2,7 +2,7 @@
 
 use crate::budget::weight;
 use crate::config::Limits;
-use crate::queue::sizes::Sizes;
+use crate::queue::sizes::{Sizes, WINDOW};
 use std::time::Duration;
 
 /// Where nothing was seen yet, a message counts as much as this, as long as there is room for [`FEWEST`].
@@ -20,6 +20,7 @@ pub(super) struct Prefetch {
     messages: usize,
     bytes: usize,
     sizes: Sizes,
+    seen: usize,
     /// How long a message may be held.
     patience: Duration,
     /// Messages that were done per second of late, while there was no lack of them.
@@ -35,6 +36,7 @@ impl Prefetch {
             messages: limits.max_in_flight_messages / queues,
             bytes: limits.max_in_flight_bytes / queues,
             sizes: Sizes::default(),
+            seen: 0,
             patience,
             rate: None,
         }
@@ -51,6 +53,7 @@ impl Prefetch {
     /// A message with this body length came.
     pub(super) fn saw(&mut self, body_bytes: usize) {
         self.sizes.saw(body_bytes);
+        self.seen = self.seen.saturating_add(1);
     }
 
     /// How many may be unacked.
@@ -72,7 +75,7 @@ impl Prefetch {
     pub(super) fn change(&self, now: u16) -> Option<u16> {
         let target = self.target();
         // A few small ones are no reason to ask for many more: as many as may be unacked, or a window, must have been seen.
-        let grown = target >= now.saturating_mul(2) && self.sizes.has_seen(now.into());
+        let grown = target >= now.saturating_mul(2) && self.seen >= WINDOW.min(now.into());
         let shrunk = target <= now / 2;
         (grown || shrunk).then_some(target)
     }
@@ -81,7 +84,6 @@ impl Prefetch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::sizes::WINDOW;
     use proptest::collection::vec;
     use proptest::prelude::*;
 

@@ -14,3 +14,5 @@ mod rabbitmq;
 mod sqs;
 #[cfg(feature = "sqs")]
 mod sqs_proxy;
+#[cfg(any(feature = "nats", feature = "rabbitmq"))]
+mod taking;

@@ -5,51 +5,19 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{AckPolicy, pull, push};
 use async_nats::jetstream::stream::RetentionPolicy;
-use xray_processor_worker::budget::Budget;
 use xray_processor_worker::config::Limits;
 use xray_processor_worker::event::Kind;
-use xray_processor_worker::pipeline::{Delivery, Message};
-use xray_processor_worker::queue::nats::{NatsProducer, NatsQueue, Receipt};
+use xray_processor_worker::queue::nats::NatsProducer;
 use xray_processor_worker::queue::{Producer, QueueBackend};
 
+use super::taking::{error, messages, one, receive};
 use crate::harness::{Harness, Whose};
-use crate::nats::{ACK_WAIT, Current, NatsHarness, Oldest, Version, Which};
-use crate::rig::{self, Worker, ids, limits, run, runs, said_to_be_away, settled, until};
+use crate::nats::{ACK_WAIT, Current, NatsHarness, Oldest, Version};
+use crate::rig::{Worker, ids, limits, run, runs, said_to_be_away, settled, until};
 use crate::support::ledger::{Gate, Ledger};
-use crate::support::servers::Server;
+use crate::support::servers::{Server, Which};
 
 type Nats = NatsHarness<Current>;
-
-pub async fn receive(queue: &NatsQueue) -> Vec<Delivery<Receipt>> {
-    let room = Budget::new(1000, 64 << 20).room().await;
-    queue.receive(room, Duration::from_millis(200)).await.unwrap_or_default()
-}
-
-/// So many, however they come.
-async fn messages(queue: &NatsQueue, count: usize) -> Vec<Delivery<Receipt>> {
-    let mut all = Vec::new();
-    until("they are delivered", async || {
-        all.extend(receive(queue).await);
-        all.len() >= count
-    })
-    .await;
-    all
-}
-
-async fn one(queue: &NatsQueue) -> Message {
-    messages(queue, 1).await.remove(0).message
-}
-
-pub async fn error(queue: &NatsQueue, what: &str) -> String {
-    let room = Budget::new(1, 1).room().await;
-    let mut said = None;
-    until(what, async || {
-        said = queue.receive(room, Duration::from_millis(200)).await.err();
-        said.is_some()
-    })
-    .await;
-    rig::said(&said.unwrap())
-}
 
 /// The stream is made anew while messages of it are held, and is filled before their acks come: those mean nothing any more,
 /// though the new messages have the very places of the old ones.

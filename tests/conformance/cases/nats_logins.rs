@@ -4,10 +4,10 @@ use xray_processor_worker::config::Nats;
 use xray_processor_worker::queue::QueueBackend;
 use xray_processor_worker::queue::nats::NatsQueue;
 
-use super::nats::{error, receive};
-use crate::nats::{ACK_WAIT, Current, NatsHarness, Which};
+use super::taking::{error, receive};
+use crate::nats::{ACK_WAIT, Current, NatsHarness};
 use crate::rig::{limits, until};
-use crate::support::servers::Server;
+use crate::support::servers::{Server, Which};
 
 /// A user's NKey: not a secret of anybody's.
 const SEED: &str = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";

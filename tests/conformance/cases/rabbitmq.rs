@@ -7,46 +7,15 @@ use lapin::types::{AMQPValue, FieldTable};
 use xray_processor_worker::budget::Budget;
 use xray_processor_worker::config::Limits;
 use xray_processor_worker::event::Kind;
-use xray_processor_worker::pipeline::{Delivery, Message};
 use xray_processor_worker::queue::Producer;
 use xray_processor_worker::queue::QueueBackend;
-use xray_processor_worker::queue::rabbitmq::{RabbitmqProducer, RabbitmqQueue, Receipt};
+use xray_processor_worker::queue::rabbitmq::RabbitmqProducer;
 
+use super::taking::{error, messages, one, receive};
 use crate::harness::{Harness, Whose};
 use crate::rabbitmq::{CONSUMER_TIMEOUT, Classic, Quorum, RabbitmqHarness};
 use crate::rig::{self, Worker, ids, limits, run, runs, settled, until};
 use crate::support::ledger::{Gate, Ledger};
-
-async fn receive(queue: &RabbitmqQueue) -> Vec<Delivery<Receipt>> {
-    let room = Budget::new(1000, 64 << 20).room().await;
-    queue.receive(room, Duration::from_millis(200)).await.unwrap_or_default()
-}
-
-/// So many, however they come.
-async fn messages(queue: &RabbitmqQueue, count: usize) -> Vec<Delivery<Receipt>> {
-    let mut all = Vec::new();
-    until("they are delivered", async || {
-        all.extend(receive(queue).await);
-        all.len() >= count
-    })
-    .await;
-    all
-}
-
-async fn one(queue: &RabbitmqQueue) -> Message {
-    messages(queue, 1).await.remove(0).message
-}
-
-async fn error(queue: &RabbitmqQueue, what: &str) -> String {
-    let room = Budget::new(1, 1).room().await;
-    let mut said = None;
-    until(what, async || {
-        said = queue.receive(room, Duration::from_millis(200)).await.err();
-        said.is_some()
-    })
-    .await;
-    rig::said(&said.unwrap())
-}
 
 /// The consumer is cancelled by the broker, and the queue is missing for a while.
 async fn deleted_and_made_again<const QUORUM: bool>() {

@@ -17,7 +17,7 @@ use xray_processor_worker::queue::nats::{NatsProducer, NatsQueue};
 
 use crate::harness::{Harness, Refused, Whose};
 use crate::rig::limits;
-use crate::support::servers::Server;
+use crate::support::servers::{Server, Which};
 
 /// What consumers are told, so that a test can outlast it.
 pub const ACK_WAIT: Duration = Duration::from_secs(2);
@@ -51,22 +51,6 @@ pub struct NatsHarness<V> {
     /// Servers that other consumers are refused by.
     others: Mutex<Vec<Server>>,
     version: PhantomData<V>,
-}
-
-pub enum Which {
-    Shared(&'static Server),
-    Own(Box<Server>),
-}
-
-impl std::ops::Deref for Which {
-    type Target = Server;
-
-    fn deref(&self) -> &Server {
-        match self {
-            Which::Shared(server) => server,
-            Which::Own(server) => server,
-        }
-    }
 }
 
 impl<V: Version> NatsHarness<V> {

@@ -16,7 +16,7 @@ use xray_processor_worker::queue::rabbitmq::{RabbitmqProducer, RabbitmqQueue};
 
 use crate::harness::{Harness, Refused, Whose};
 use crate::rig::limits;
-use crate::support::servers::Server;
+use crate::support::servers::{Server, Which};
 use erlang::Erlang;
 
 /// What the server is told, so that a test can outlast it.
@@ -32,22 +32,6 @@ pub struct RabbitmqHarness<const QUORUM: bool> {
     queues: Vec<String>,
     /// `consumer_timeout`, where the server was told one.
     timeout: Option<Duration>,
-}
-
-pub enum Which {
-    Shared(&'static Server),
-    Own(Box<Server>),
-}
-
-impl std::ops::Deref for Which {
-    type Target = Server;
-
-    fn deref(&self) -> &Server {
-        match self {
-            Which::Shared(server) => server,
-            Which::Own(server) => server,
-        }
-    }
 }
 
 impl<const QUORUM: bool> RabbitmqHarness<QUORUM> {

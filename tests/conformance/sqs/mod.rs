@@ -1,6 +1,5 @@
 //! SQS, as ElasticMQ speaks it, with queues of either type.
 
-use std::ops::Deref;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ use xray_processor_worker::queue::sqs::{SqsProducer, SqsQueue};
 
 use crate::harness::{Harness, Refused, Whose};
 use crate::rig::{PATIENCE, limits};
-use crate::support::servers::Server;
+use crate::support::servers::{Server, Which};
 
 /// What the tests outlast.
 pub const VISIBILITY: Duration = Duration::from_secs(10);
@@ -35,22 +34,6 @@ pub struct SqsHarness<const FIFO: bool> {
     pub deployed: bool,
     /// Its queues come into being when the first message is sent.
     later: bool,
-}
-
-pub enum Which {
-    Shared(&'static Server),
-    Own(Box<Server>),
-}
-
-impl Deref for Which {
-    type Target = Server;
-
-    fn deref(&self) -> &Server {
-        match self {
-            Which::Shared(server) => server,
-            Which::Own(server) => server,
-        }
-    }
 }
 
 impl<const FIFO: bool> SqsHarness<FIFO> {
