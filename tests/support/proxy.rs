@@ -129,7 +129,9 @@ impl Proxy {
                 });
             }
         });
-        Proxy { port: port.recv().unwrap(), rule, shared, thread: Some(thread) }
+        let proxy = Proxy { port: port.recv().unwrap(), rule, shared, thread: Some(thread) };
+        proxy.wait_until(true);
+        proxy
     }
 
     /// From now on this happens to every request. What hangs already hangs on.
@@ -148,6 +150,10 @@ impl Proxy {
             self.shared.hit_now.store(0, Relaxed);
             *now = rule;
         });
+        self.wait_until(open);
+    }
+
+    fn wait_until(&self, open: bool) {
         while self.shared.open.load(Relaxed) != open {
             std::thread::sleep(Duration::from_millis(1));
         }
