@@ -10,7 +10,7 @@ use super::refusals::{Judgement, Refusal, Refusals, Taken};
 use super::resolve::{Candidate, Displaced, Member, Resolution, candidates, resolve};
 use super::stage::Writer;
 use super::tally::Tally;
-use crate::dead_letter::DeadLetter;
+use crate::dead_letter::{self, DeadLetter};
 use crate::digest::Sha256;
 use crate::event::{Code, Rejection};
 use crate::kill_point;
@@ -40,6 +40,12 @@ const KEPT_OF_REFUSED: usize = 64 << 10;
 
 /// Dead letters are rendered and written in parts: one body may be an array of a million things that are no events.
 const LETTERS_AT_ONCE: usize = 1000;
+
+/// So many bytes of them are read together.
+const READ_OF_LETTERS: u64 = 1 << 20;
+
+/// Dead letters by what they are known by.
+type Letters = BTreeMap<Sha256, Arc<DeadLetter>>;
 
 /// What the store refuses now.
 type Refused = Vec<(Member, StoreError)>;
@@ -209,8 +215,9 @@ impl Objects {
 
     /// Answers for each whether it has to wait.
     async fn write_some(&self, letters: &[Arc<DeadLetter>]) -> Result<BTreeMap<Sha256, Wait>, GivenUp> {
-        let mut outcomes = self.write_objects(letters).await?;
-        let durable: Vec<_> = letters.iter().filter(|letter| !outcomes.contains_key(&letter.sha256)).cloned().collect();
+        let (mut outcomes, known) = self.write_objects(letters).await?;
+        let written = letters.iter().filter(|letter| !outcomes.contains_key(&letter.sha256));
+        let durable: Vec<_> = written.map(|letter| known.get(&letter.sha256).unwrap_or(letter).clone()).collect();
         let before = self.row_refusals.taken();
         let rows =
             self.table_attempts.isolate(&durable, LETTERS_AT_ONCE, |letters| self.table.insert_dead_letters(letters));
@@ -234,15 +241,22 @@ impl Objects {
         Ok(outcomes)
     }
 
-    /// Answers with those that have to wait.
-    async fn write_objects(&self, letters: &[Arc<DeadLetter>]) -> Result<BTreeMap<Sha256, Wait>, GivenUp> {
+    /// Answers with those that have to wait, and with those that were there already, as they stand there.
+    async fn write_objects(&self, letters: &[Arc<DeadLetter>]) -> Result<(BTreeMap<Sha256, Wait>, Letters), GivenUp> {
         let create = async |objects: Arc<[Arc<Object>]>| self.raw.create(&objects).await;
         let before = self.refusals.taken();
         let objects: Vec<_> = letters.iter().map(|letter| Arc::new(letter.object())).collect();
         let results = self.raw_attempts.each(objects, create).await?;
-        let mut waiting = BTreeMap::new();
+        let (mut waiting, mut known) = (BTreeMap::new(), Vec::new());
         for (letter, result) in letters.iter().zip(results) {
-            let Err(error) = result else { continue };
+            let error = match result {
+                Ok(Created::Created) => continue,
+                Ok(Created::Exists) => {
+                    known.push(letter);
+                    continue;
+                }
+                Err(error) => error,
+            };
             if self.raw_attempts.one(|| self.raw.probe()).await?.is_ok() {
                 self.refusals.take([(None, Sha256([0; 32]))].into_iter());
             }
@@ -260,7 +274,28 @@ impl Objects {
             };
             waiting.insert(letter.sha256, wait);
         }
-        Ok(waiting)
+        Ok((waiting, self.as_stored(&known).await?))
+    }
+
+    /// These letters as their objects have them: whoever was first says where they came from and when, in the row too.
+    async fn as_stored(&self, letters: &[&Arc<DeadLetter>]) -> Result<Letters, GivenUp> {
+        let mut stored = Letters::new();
+        let mut held = 0;
+        // What is read is in no budget: little at a time.
+        let parts = letters.chunk_by(|_, next| {
+            held = if held + next.full_bytes > READ_OF_LETTERS { 0 } else { held + next.full_bytes };
+            held > 0
+        });
+        for part in parts {
+            let keys = part.iter().map(|letter| letter.key()).collect();
+            let found = self.raw_attempts.each(keys, |keys| async move { self.raw.read(&keys).await }).await?;
+            for (letter, found) in part.iter().zip(found) {
+                let parsed = found.ok().flatten().and_then(|found| dead_letter::parse(&letter.key(), &found.body));
+                let same = parsed.map(|parsed| Arc::new(DeadLetter { body: letter.body.clone(), ..parsed }));
+                stored.extend(same.map(|same| (letter.sha256, same)));
+            }
+        }
+        Ok(stored)
     }
 }
 
