@@ -64,6 +64,16 @@ fn of_the_worker_of_before() {
     let (code, stdout, _) = migrate(&place, &["--adopt"]);
     assert!(code == 0 && stdout.contains("nothing to adopt"), "{stdout}");
     assert_eq!(place.run(&["migrate"]).code, 0);
+
+    // Back, as it says, and here again.
+    for table in ["decision_events", "steps", "runs"] {
+        database.query(&format!("DROP TABLE {{db}}.{table} SYNC"));
+        database.query(&format!("RENAME TABLE {{db}}.{table}_before TO {{db}}.{table}"));
+    }
+    let (code, stdout, stderr) = migrate(&place, &["--adopt"]);
+    assert!(code == 0 && stdout.contains("rebuilt from"), "{stdout}{stderr}");
+    place.assert_model(&bodies);
+    assert_eq!(place.run(&["verify", "--deep", "--min-age", "0s"]).code, 0);
 }
 
 /// A table that is neither ours nor that of the worker of before is never touched; nor is one in the way of a new name.

@@ -53,6 +53,11 @@ impl ClickHouseTables {
     /// Renames them, so that a migration can make ours. May be repeated after it broke off.
     pub async fn set_aside(&self, renames: &[Rename]) -> Result<(), StoreError> {
         let database = Identifier(self.connection.database());
+        if !renames.is_empty() {
+            // Whoever went back to the worker of before left word that ours were made, and they are to be made again.
+            let query = self.connection.query_server("DROP TABLE IF EXISTS ?.schema_migrations SYNC").bind(database);
+            self.connection.execute("drop the table schema_migrations", query).await?;
+        }
         for Rename { from, to } in renames {
             let query = self.connection.query_server("RENAME TABLE ?.? TO ?.?");
             let query = query.bind(database).bind(Identifier(from)).bind(database).bind(Identifier(to));
