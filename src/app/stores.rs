@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// Opens the stores in the data directory where one is set, else those on servers. Servers are not spoken to yet.
 pub async fn open(config: &Config) -> Result<Stores, Failure> {
     match &config.embedded.data_dir {
-        Some(dir) => in_directory(dir.clone(), config.embedded.durable).await,
+        Some(dir) => in_directory(dir.clone(), config).await,
         None => on_servers(config),
     }
 }
@@ -32,7 +32,7 @@ pub async fn audited(config: &Config, changes: bool) -> Result<Audited, Failure>
                 move || embedded::Reader::open(&dir).map(drop)
             });
             there.await.map_err(|error| Failure::failed(error.to_string()))?.map_err(store_failure)?;
-            let (raw, metrics) = embedded_pair(dir, config.embedded.durable).await?;
+            let (raw, metrics) = embedded_pair(dir, config).await?;
             Audited { objects: Arc::new(raw), tables: Arc::new(metrics) }
         }
         None => {
@@ -52,7 +52,7 @@ pub async fn audited(config: &Config, changes: bool) -> Result<Audited, Failure>
 pub async fn rebuildable(config: &Config) -> Result<(Audited, Arc<dyn Rebuild>), Failure> {
     let (objects, tables): (Arc<dyn ObjectAudit>, Arc<dyn Rebuild>) = match &config.embedded.data_dir {
         Some(dir) => {
-            let (raw, metrics) = embedded_pair(dir.clone(), config.embedded.durable).await?;
+            let (raw, metrics) = embedded_pair(dir.clone(), config).await?;
             (Arc::new(raw), Arc::new(metrics))
         }
         None => {
@@ -65,8 +65,8 @@ pub async fn rebuildable(config: &Config) -> Result<(Audited, Arc<dyn Rebuild>),
     Ok((Audited { objects, tables: tables.clone() }, tables))
 }
 
-async fn in_directory(dir: PathBuf, durable: bool) -> Result<Stores, Failure> {
-    let (raw, metrics) = embedded_pair(dir, durable).await?;
+async fn in_directory(dir: PathBuf, config: &Config) -> Result<Stores, Failure> {
+    let (raw, metrics) = embedded_pair(dir, config).await?;
     Ok(Stores { raw: Arc::new(raw), metrics: Arc::new(metrics) })
 }
 
@@ -75,8 +75,9 @@ fn on_servers(config: &Config) -> Result<Stores, Failure> {
     Ok(Stores { raw: Arc::new(raw), metrics: Arc::new(metrics) })
 }
 
-async fn embedded_pair(dir: PathBuf, durable: bool) -> Result<(FileObjects, SqliteMetrics), Failure> {
-    let opened = tokio::task::spawn_blocking(move || embedded::open(&dir, durable)).await;
+async fn embedded_pair(dir: PathBuf, config: &Config) -> Result<(FileObjects, SqliteMetrics), Failure> {
+    let (durable, max_event_bytes) = (config.embedded.durable, config.limits.max_event_bytes);
+    let opened = tokio::task::spawn_blocking(move || embedded::open(&dir, durable, max_event_bytes)).await;
     opened.map_err(|error| Failure::failed(error.to_string()))?.map_err(store_failure)
 }
 

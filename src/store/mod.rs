@@ -88,6 +88,13 @@ pub trait RawStore: Debug + Send + Sync + 'static {
     async fn probe(&self) -> Result<(), StoreError>;
 }
 
+/// The longest object that is read, in bytes: 64 MiB, or more where we may write more ourselves. Longest is the dead letter
+/// of a message of `max_event_bytes` whose bytes need six each (`\u0001`).
+pub fn read_limit(max_event_bytes: usize) -> u64 {
+    let letter = (max_event_bytes as u64).saturating_mul(6).saturating_add(64 << 10);
+    letter.max(64 << 20)
+}
+
 /// The tables: facts as they came, and rows derived from them.
 ///
 /// Every call may be repeated, and calls of any number of processes may overlap in any order: the tables end up as a
@@ -139,5 +146,16 @@ impl RowCounts {
     /// All of them together.
     pub fn all(&self) -> u64 {
         self.decision_events + self.steps + self.runs + self.dead_letters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read_limit;
+
+    #[test]
+    fn what_we_write_can_be_read() {
+        assert_eq!(read_limit(10 << 20), 64 << 20);
+        assert_eq!(read_limit(1 << 30), (6 << 30) + (64 << 10));
     }
 }

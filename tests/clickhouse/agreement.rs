@@ -31,7 +31,7 @@ async fn with_the_model_and_with_the_embedded_tables() {
     let database = Database::fresh();
     let tables = database.tables().await;
     let dir = tempfile::tempdir().unwrap();
-    let (_, sqlite) = embedded::open(dir.path(), false).unwrap();
+    let (_, sqlite) = embedded::open(dir.path(), false, 1 << 20).unwrap();
     // Small batches and larger ones: their totals are computed in different ways.
     let (first, rest) = records.split_at(records.len() / 3);
     for some in first.chunks(3).chain(rest.chunks(61)) {

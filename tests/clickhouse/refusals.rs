@@ -168,7 +168,7 @@ async fn tables_that_change_under_us() {
 /// A worker on this database.
 async fn worker(database: &Database) -> (TempDir, Rig) {
     let dir = tempfile::tempdir().unwrap();
-    let (raw, _) = embedded::open(dir.path(), false).unwrap();
+    let (raw, _) = embedded::open(dir.path(), false, 1 << 20).unwrap();
     let stores = Stores { raw: Arc::new(raw), metrics: Arc::new(database.tables().await) };
     let limits = Limits { max_event_bytes: 1 << 20, refused_for: Duration::ZERO };
     (dir, Rig::on(stores, limits, 1 << 24, FOREVER))

@@ -66,7 +66,7 @@ fn on_embedded_stores() {
     let outcome = runner.run(&history(usize::MAX), |history| {
         let dir = tempfile::tempdir().unwrap();
         let open = || -> (Arc<dyn RawStore>, Arc<dyn MetricsStore>) {
-            let (raw, tables) = embedded::open(dir.path(), false).unwrap();
+            let (raw, tables) = embedded::open(dir.path(), false, 1 << 20).unwrap();
             (Arc::new(raw), Arc::new(tables))
         };
         open();

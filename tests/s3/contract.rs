@@ -8,7 +8,8 @@ use xray_processor_worker::store::embedded::FileObjects;
 
 async fn directory() -> Place {
     let dir = tempfile::tempdir().unwrap();
-    let stores: Vec<Store> = (0..4).map(|_| Arc::new(FileObjects::open(dir.path(), true).unwrap()) as Store).collect();
+    let stores: Vec<Store> =
+        (0..4).map(|_| Arc::new(FileObjects::open(dir.path(), true, 1 << 20).unwrap()) as Store).collect();
     for store in &stores {
         store.prepare().await.unwrap();
     }

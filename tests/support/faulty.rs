@@ -217,7 +217,7 @@ impl Rig {
         faults: &Arc<Faults>,
         shutdown_timeout: Duration,
     ) -> Rig {
-        let (raw, tables) = embedded::open(dir, false).unwrap();
+        let (raw, tables) = embedded::open(dir, false, 1 << 20).unwrap();
         let stores = Stores {
             raw: Arc::new(FaultyRaw(raw, faults.clone())),
             metrics: Arc::new(FaultyTables(tables, faults.clone())),

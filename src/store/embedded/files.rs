@@ -1,18 +1,18 @@
 //! Objects as files. Everything here blocks.
 
 use super::directory;
-use super::io_fault::{fault, item_fault};
+use super::io_fault::{NAME, fault, item_fault};
 use super::publish;
 use super::scratch::{Scratch, Temp};
 use super::shards::Shards;
 use super::sync::{DataSync, NameSync};
 use crate::digest::Sha256;
 use crate::object::Object;
-use crate::store::{Created, Existing, Replaced, StoreError, Tag};
+use crate::store::{Class, Created, Existing, Replaced, StoreError, Tag};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{Error, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,13 +21,14 @@ pub(super) struct Files {
     /// `DIR/objects`.
     root: PathBuf,
     durable: bool,
+    read_limit: u64,
     scratch: Scratch,
     shards: Shards,
     names: NameSync,
 }
 
 impl Files {
-    pub(super) fn open(dir: &Path, durable: bool) -> Result<Self, StoreError> {
+    pub(super) fn open(dir: &Path, durable: bool, read_limit: u64) -> Result<Self, StoreError> {
         let dir = directory::create_root(dir, durable)?;
         let root = dir.join("objects");
         directory::create_all(&root, durable)?;
@@ -36,7 +37,7 @@ impl Files {
             directory::sync(&dir).map_err(|error| fault("sync", &dir, &error))?;
         }
         let (scratch, shards) = (Scratch::open(&dir)?, Shards::open(&dir)?);
-        Ok(Files { names: NameSync::new(root.clone()), root, durable, scratch, shards })
+        Ok(Files { names: NameSync::new(root.clone()), root, durable, read_limit, scratch, shards })
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -66,7 +67,7 @@ impl Files {
     }
 
     pub(super) fn read(&self, key: &str) -> Result<Option<Existing>, StoreError> {
-        read(&self.root.join(key))
+        read(&self.root.join(key), self.read_limit)
     }
 
     pub(super) fn replace(&self, objects: &[(Arc<Object>, Tag)]) -> Vec<Result<Replaced, StoreError>> {
@@ -84,7 +85,7 @@ impl Files {
             let lock = self.shards.lock(shard);
             for (i, temp) in members {
                 answers[i] = match &lock {
-                    Ok(_held) => replace(&temp, &paths[i], &objects[i].1),
+                    Ok(_held) => replace(&temp, &paths[i], &objects[i].1, self.read_limit),
                     Err(error) => Err(error.again()),
                 };
             }
@@ -141,9 +142,23 @@ fn fail<T>(count: usize, error: &StoreError) -> Vec<Result<T, StoreError>> {
     (0..count).map(|_| Err(error.again())).collect()
 }
 
-fn read(path: &Path) -> Result<Option<Existing>, StoreError> {
-    match fs::read(path) {
-        Ok(content) => {
+fn read(path: &Path, limit: u64) -> Result<Option<Existing>, StoreError> {
+    // Under a name there is always one object, whole: it does not grow.
+    let read = || {
+        let mut file = fs::File::open(path)?;
+        let bytes = file.metadata()?.len();
+        let mut content = Vec::with_capacity(if bytes > limit { 0 } else { bytes as usize });
+        if bytes <= limit {
+            file.read_to_end(&mut content)?;
+        }
+        Ok::<_, Error>((bytes, content))
+    };
+    match read() {
+        Ok((bytes, _)) if bytes > limit => {
+            let message = format!("cannot read {}: it has {bytes} bytes, and no worker wrote it", path.display());
+            Err(StoreError::new(NAME, Class::Item, message))
+        }
+        Ok((_, content)) => {
             let tag = Tag(Sha256::of(&content).to_string());
             Ok(Some(Existing { body: Bytes::from(content), tag, legacy: false }))
         }
@@ -153,8 +168,8 @@ fn read(path: &Path) -> Result<Option<Existing>, StoreError> {
 }
 
 /// Compare and swap. The lock of the key's shard must be held.
-fn replace(temp: &Temp, path: &Path, expected: &Tag) -> Result<Replaced, StoreError> {
-    if read(path)?.is_none_or(|existing| existing.tag != *expected) {
+fn replace(temp: &Temp, path: &Path, expected: &Tag, limit: u64) -> Result<Replaced, StoreError> {
+    if read(path, limit)?.is_none_or(|existing| existing.tag != *expected) {
         return Ok(Replaced::Changed);
     }
     fs::rename(temp.path(), path).map_err(|error| item_fault("replace", path, &error))?;

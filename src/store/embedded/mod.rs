@@ -47,7 +47,7 @@ use std::path::Path;
 
 /// Opens both stores in `dir`, which is created if absent. The tables first: where they are refused, nothing else is
 /// left behind.
-pub fn open(dir: &Path, durable: bool) -> Result<(FileObjects, SqliteMetrics), StoreError> {
+pub fn open(dir: &Path, durable: bool, max_event_bytes: usize) -> Result<(FileObjects, SqliteMetrics), StoreError> {
     let metrics = SqliteMetrics::open(dir, durable)?;
-    Ok((FileObjects::open(dir, durable)?, metrics))
+    Ok((FileObjects::open(dir, durable, max_event_bytes)?, metrics))
 }

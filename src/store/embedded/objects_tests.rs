@@ -20,7 +20,7 @@ fn tag(body: &str) -> Tag {
 }
 
 fn open(dir: &Path) -> FileObjects {
-    FileObjects::open(dir, true).unwrap()
+    FileObjects::open(dir, true, 1 << 20).unwrap()
 }
 
 async fn create(store: &FileObjects, key: &str, body: &str) -> Result<Created, StoreError> {
@@ -61,7 +61,7 @@ async fn creates_once_reads_and_replaces() {
 async fn a_large_group_over_many_directories_is_answered_in_order() {
     for durable in [true, false] {
         let dir = tempfile::tempdir().unwrap();
-        let store = FileObjects::open(dir.path(), durable).unwrap();
+        let store = FileObjects::open(dir.path(), durable, 1 << 20).unwrap();
         let key = |i: usize| format!("decisions/2026/{:02}/{:02}/{i}.json", i % 12 + 1, i % 28 + 1);
         let objects: Vec<_> = (0..300).map(|i| object(&key(i), &i.to_string())).collect();
         let (even, odd): (Vec<_>, Vec<_>) = objects.iter().cloned().enumerate().partition(|(i, _)| i % 2 == 0);
@@ -119,7 +119,7 @@ async fn a_directory_without_rights_or_a_file_in_its_place_is_refused() {
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
     for place in [file.clone(), file.join("below")] {
-        let error = FileObjects::open(&place, true).unwrap_err();
+        let error = FileObjects::open(&place, true, 1 << 20).unwrap_err();
         assert_eq!(error.class, Class::Us, "{}", error.chain());
     }
     let store = open(dir.path());
@@ -132,4 +132,17 @@ async fn a_directory_without_rights_or_a_file_in_its_place_is_refused() {
     let error = create(&store, "runs/a.json", "a").await.unwrap_err();
     assert_eq!(error.class, Class::Us);
     assert!(error.to_string().contains("permission denied"), "{error}");
+}
+
+#[tokio::test]
+async fn what_nobody_of_us_wrote_is_not_read_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = FileObjects::open(dir.path(), true, 1 << 20).unwrap();
+    let key = "decisions/2026/01/31/huge.json".to_owned();
+    store.create(&[object(&key, "x"), object("decisions/2026/01/31/small.json", "y")]).await;
+    fs::OpenOptions::new().write(true).open(dir.path().join("objects").join(&key)).unwrap().set_len(1 << 40).unwrap();
+    let answers = store.read(&[key, "decisions/2026/01/31/small.json".to_owned()]).await;
+    let error = answers[0].as_ref().unwrap_err();
+    assert!(error.class == Class::Item && error.to_string().contains("1099511627776 bytes"), "{error:?}");
+    assert!(answers[1].is_ok());
 }

@@ -69,7 +69,8 @@ fn many_may_open_a_new_directory_at_once() {
     for _ in 0..5 {
         let dir = tempfile::tempdir().unwrap();
         std::thread::scope(|scope| {
-            let opens: Vec<_> = (0..8).map(|_| scope.spawn(|| super::open(dir.path(), true).map(drop))).collect();
+            let opens: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| super::open(dir.path(), true, 1 << 20).map(drop))).collect();
             for open in opens {
                 open.join().unwrap().unwrap();
             }
