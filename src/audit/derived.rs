@@ -4,8 +4,8 @@ use super::judge::shortened;
 use super::persist::persist;
 use super::report::{Finding, Problem};
 use super::scope::Scope;
-use super::verify::{Check, Options};
-use crate::store::audit::{Derived, Keys, Layer};
+use super::verify::Check;
+use crate::store::audit::{Derived, Keys, Layer, Values};
 use crate::store::{StoreError, Touched};
 use chrono::NaiveDate;
 use std::sync::atomic::Ordering::Relaxed;
@@ -52,7 +52,8 @@ fn in_scope(row: &Derived, scope: &Scope) -> bool {
 }
 
 async fn report(check: &Check<'_>, wrong: Vec<Derived>) -> Result<(), StoreError> {
-    let Check { audited, options: Options { repair, .. }, since, counts, lowered, .. } = check;
+    let Check { audited, since, counts, lowered, .. } = check;
+    let repair = check.mends_rows();
     if wrong.is_empty() {
         return Ok(());
     }
@@ -64,11 +65,11 @@ async fn report(check: &Check<'_>, wrong: Vec<Derived>) -> Result<(), StoreError
     };
     let (young, wrong): (Vec<_>, Vec<_>) = wrong.into_iter().partition(is_young);
     counts.young.fetch_add(young.len() as u64, Relaxed);
-    if *repair && !wrong.is_empty() {
+    if repair && !wrong.is_empty() {
         let touched = union(&wrong);
         lowered.forget(&touched).await?;
     }
-    wrong.iter().filter_map(|row| finding(row, *repair)).for_each(|finding| check.found(&finding));
+    wrong.iter().filter_map(|row| finding(row, repair)).for_each(|finding| check.found(&finding));
     Ok(())
 }
 
@@ -87,6 +88,13 @@ fn finding(row: &Derived, repaired: bool) -> Option<Finding> {
 pub(super) fn wrong(row: &Derived) -> Option<(Problem, String)> {
     let (problem, detail) = differs(row)?;
     Some((problem, format!("{} in {}: {detail}", row.key.join(" / "), row.table)))
+}
+
+/// Whether a recompute gives another version than what stands there: then it may be on its way.
+pub(super) fn is_behind(row: &Derived) -> bool {
+    let at = row.columns.iter().position(|column| *column == "version");
+    let version = |values: &Option<Values>| at.and_then(|at| values.as_ref()?.get(at).cloned());
+    row.computed.is_some() && version(&row.stored) != version(&row.computed)
 }
 
 fn differs(row: &Derived) -> Option<(Problem, String)> {

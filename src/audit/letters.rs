@@ -2,21 +2,23 @@
 
 use super::Audited;
 use super::examine::read;
-use super::judge::Mend;
+use super::judge::{Mend, shortened};
 use super::pairs::{Pair, Pairs};
 use super::persist::persist;
 use super::repair::Work;
 use super::report::{Finding, Problem};
 use super::scope::Scope;
 use super::verify::Check;
-use super::walk::in_folders;
+use super::walk::{in_folders, stat};
 use crate::dead_letter::{self, DeadLetter};
 use crate::event::{Code, Kind, parse_event};
 use crate::key;
 use crate::object::Record;
 use crate::store::StoreError;
 use crate::store::audit::{Among, DeadLetterRow, FactId, FactRow, Listed, Rows};
+use chrono::DateTime;
 use futures_util::TryStreamExt;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -25,7 +27,7 @@ const AT_ONCE: usize = 64;
 
 /// Every dead letter's object that there is, in the order of keys.
 pub(super) async fn listed(audited: &Audited) -> Result<Rows<Listed>, StoreError> {
-    let folders = persist(|| async { audited.objects.folders("dead-letters/").await }).await?;
+    let folders = persist(|| async { audited.objects.level("dead-letters/").await }).await?.folders;
     let folders = folders.into_iter().map(|folder| format!("dead-letters/{folder}/")).collect();
     Ok(in_folders(&audited.objects, folders))
 }
@@ -61,16 +63,13 @@ fn say(check: &Check<'_>, problem: Problem, id: &str, detail: String, repaired: 
 
 /// A row whose key has no object.
 async fn orphan(check: &Check<'_>, row: &DeadLetterRow) -> Result<(), StoreError> {
-    let Check { audited, options, .. } = check;
-    let mut repaired = options.repair;
-    if options.repair {
+    let Check { audited, .. } = check;
+    let repaired = check.mends_rows();
+    if repaired {
         // The object may stand where it should, and the row only name another place: then it is written anew from there.
         let own = format!("{}{}.json", key::dead_letter_folder(&row.sha256), row.sha256);
-        if persist(|| async { audited.objects.list(&own, "").await }).await?.is_empty() {
-            repaired = check.may_take_away();
-            if repaired {
-                persist(|| async { audited.tables.remove_letters(std::slice::from_ref(&row.sha256)).await }).await?;
-            }
+        if stat(&*audited.objects, &[own]).await?.is_empty() {
+            persist(|| async { audited.tables.remove_letters(std::slice::from_ref(&row.sha256)).await }).await?;
         }
     }
     say(check, Problem::OrphanLetter, &row.s3_key, "the row has no object".into(), repaired);
@@ -79,44 +78,62 @@ async fn orphan(check: &Check<'_>, row: &DeadLetterRow) -> Result<(), StoreError
 
 async fn some(check: &Check<'_>, group: Vec<Pair<DeadLetterRow>>) -> Result<(), StoreError> {
     let Check { audited, options, counts, .. } = check;
+    let repair = check.mends_rows();
     let keys: Vec<String> = group.iter().map(|pair| pair.key.clone()).collect();
     let mut rows = Vec::new();
     for (pair, body) in group.iter().zip(read(audited, &keys).await?) {
         counts.bodies.fetch_add(1, Relaxed);
         let body = body.ok().flatten().unwrap_or_default();
         let Some(letter) = dead_letter::parse(&pair.key, &body) else {
-            say(
-                check,
-                Problem::DamagedLetter,
-                &pair.key,
-                "the object is no dead letter, or not the one of its key".into(),
-                false,
-            );
+            let detail = "the object is no dead letter, or not the one of its key".into();
+            say(check, Problem::DamagedLetter, &pair.key, detail, false);
             continue;
         };
-        let sha256 = letter.sha256;
-        let row = pair.rows.first();
-        let differs = row.is_some_and(|row| row.bytes != letter.full_bytes || row.sha256 != sha256.to_string());
-        if options.repair && (row.is_none() || differs) {
-            let sha256 = [sha256.to_string()];
-            persist(|| async { audited.tables.remove_letters(&sha256).await }).await?;
-            let letters = [Arc::new(letter.clone())];
-            persist(|| async { audited.tables.insert_dead_letters(&letters).await }).await?;
-        }
-        match row {
-            None => {
-                let detail = format!("{} is not in dead_letters", letter.rejection.code);
-                say(check, Problem::MissingLetter, &pair.key, detail, options.repair);
+        let wrong = match pair.rows.first() {
+            None => Some((Problem::MissingLetter, format!("{} is not in dead_letters", letter.rejection.code))),
+            Some(row) => differences(row, &DeadLetterRow::of(&letter)).map(|detail| (Problem::DamagedLetter, detail)),
+        };
+        if let Some((problem, detail)) = wrong {
+            if repair {
+                write_again(audited, pair.rows.first(), &letter).await?;
             }
-            Some(row) if differs => {
-                let detail = format!("bytes is {}, not {}", row.bytes, letter.full_bytes);
-                say(check, Problem::DamagedLetter, &pair.key, detail, options.repair);
-            }
-            Some(_) => {}
+            say(check, problem, &pair.key, detail, repair);
         }
         rows.extend(loser(&letter).filter(|row| in_scope(&options.scope, row)));
     }
     if options.deep { losers(check, rows).await } else { Ok(()) }
+}
+
+/// Puts the row of a letter in the place of what stands there. That it was sent again stands nowhere else.
+async fn write_again(audited: &Audited, row: Option<&DeadLetterRow>, letter: &DeadLetter) -> Result<(), StoreError> {
+    let ids: BTreeSet<String> =
+        row.map(|row| row.sha256.clone()).into_iter().chain([letter.sha256.to_string()]).collect();
+    let ids: Vec<String> = ids.into_iter().collect();
+    persist(|| async { audited.tables.remove_letters(&ids).await }).await?;
+    let letters = [Arc::new(letter.clone())];
+    persist(|| async { audited.tables.insert_dead_letters(&letters).await }).await?;
+    let redriven = row.and_then(|row| row.redriven_at.as_deref());
+    let Some(at) = redriven.and_then(|at| DateTime::parse_from_rfc3339(at).ok()) else { return Ok(()) };
+    let own = [letter.sha256.to_string()];
+    persist(|| async { audited.tables.mark_redriven(&own, at.to_utc()).await }).await
+}
+
+/// `code is empty, not bad_field; …`; `None` where there are none.
+fn differences(found: &DeadLetterRow, expected: &DeadLetterRow) -> Option<String> {
+    let columns = |row: &DeadLetterRow| {
+        let bytes = row.bytes.to_string();
+        let DeadLetterRow { sha256, code, reason, source, kind, s3_key, first_seen, .. } = row.clone();
+        [sha256, code, reason, source, kind, s3_key, bytes, first_seen]
+    };
+    let names = ["sha256", "code", "reason", "source", "kind", "s3_key", "bytes", "first_seen"];
+    let both = columns(found).into_iter().zip(columns(expected));
+    let words: Vec<String> = names
+        .into_iter()
+        .zip(both)
+        .filter(|(_, (found, expected))| found != expected)
+        .map(|(name, (found, expected))| format!("{name} is {}, not {}", shortened(&found), shortened(&expected)))
+        .collect();
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 fn in_scope(scope: &Scope, record: &Arc<Record>) -> bool {
@@ -133,23 +150,29 @@ pub(super) fn loser(letter: &DeadLetter) -> Option<Arc<Record>> {
 
 /// Each of these, or one with the greater digest, must be a row.
 async fn losers(check: &Check<'_>, records: Vec<Arc<Record>>) -> Result<(), StoreError> {
-    let Check { audited, options, .. } = check;
+    let Check { audited, .. } = check;
     if records.is_empty() {
         return Ok(());
     }
     let ids: Vec<FactId> = records.iter().map(|record| FactId::of(&record.event.fact)).collect();
     let rows: Vec<FactRow> =
         persist(|| async { audited.tables.facts(Kind::Decision, Among::Ids(ids.clone())).try_collect().await }).await?;
-    let mut work = Work::default();
+    let (mut work, mut findings) = (Work::default(), Vec::new());
     for record in records {
         let expected = FactRow::of(&record);
         if rows.iter().any(|row| row.id == expected.id && row.version >= expected.version) {
             continue;
         }
         let detail = format!("{} lost a conflict and is not in decision_events", expected.id);
-        let (id, repaired) = (record.key.clone(), options.repair);
+        let (id, repaired) = (record.key.clone(), check.mends_rows());
         work.add(&record.key, Kind::Decision, None, Mend::Insert(record.clone()));
-        check.found(&Finding { problem: Problem::MissingRow, table: None, id, detail, repaired });
+        findings.push(Finding { problem: Problem::MissingRow, table: None, id, detail, repaired });
     }
-    if options.repair { work.done(audited, check.lowered).await } else { Ok(()) }
+    let work = if check.mends_rows() { work } else { Work::default() };
+    let refused = work.done(audited, check.lowered).await?;
+    for mut finding in findings {
+        finding.repaired &= !refused.contains(&finding.id);
+        check.found(&finding);
+    }
+    Ok(())
 }

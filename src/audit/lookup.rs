@@ -1,26 +1,24 @@
 //! Where is my event: everything that has an id, and whether it agrees.
 
 use super::examine::read;
-use super::judge::{Case, Content, Seen, judge};
+use super::judge::{Case, Content, Mend, Seen, judge};
 use super::letters;
 use super::pairs::Pair;
 use super::persist::persist;
 use super::report::{Counts, Problem};
 use super::scope::Scope;
-use super::walk::{days, folder_of};
+use super::walk::{days, folder_of, stat};
 use super::{Audited, examine};
 use crate::dead_letter::{self, DeadLetter};
 use crate::event::Kind;
 use crate::key;
 use crate::store::StoreError;
-use crate::store::audit::{Among, Derived, FactId, FactRow, Keys, Layer, Listed};
+use crate::store::audit::{Among, Derived, FactId, FactRow, Keys, Layer, Listed, NAMED};
 use chrono::{DateTime, Utc};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Days that are asked at the same time.
-const DAYS_AT_ONCE: usize = 32;
 /// Dead letters whose bytes are searched for the id.
 pub const LETTERS_SEARCHED: usize = 10_000;
 const LETTERS_AT_ONCE: usize = 64;
@@ -40,8 +38,21 @@ pub struct Found {
     pub letters: Vec<DeadLetter>,
     /// Not all dead letters were searched.
     pub letters_left: bool,
-    /// What is wrong, a sentence each.
-    pub wrong: Vec<(Problem, String)>,
+    /// Not all rows are here: only the first [`NAMED`] of a kind, and their objects.
+    pub rows_left: bool,
+    /// What is wrong.
+    pub wrong: Vec<Off>,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Off {
+    /// What.
+    pub problem: Problem,
+    /// The same as a sentence.
+    pub detail: String,
+    /// Whether a worker that has not got further than the object leaves it like this.
+    pub behind: bool,
 }
 
 /// An object.
@@ -91,7 +102,7 @@ impl Found {
     pub fn verdict(&self, min_age: Duration) -> Verdict {
         let since = Utc::now() - chrono::Duration::from_std(min_age).unwrap_or_default();
         let young = |at: DateTime<Utc>| at > since;
-        let is_missing = |problem: &Problem| matches!(problem, Problem::MissingRow | Problem::MissingDerived);
+        let is_missing = |off: &Off| matches!(off.problem, Problem::MissingRow | Problem::MissingDerived);
         if self.wrong.is_empty() {
             return match (self.objects.is_empty() && self.rows.is_empty(), self.letters.is_empty()) {
                 (true, true) => Verdict::NotSeen,
@@ -99,12 +110,12 @@ impl Found {
                 (false, _) => Verdict::AllWell,
             };
         }
-        if self.objects.iter().any(|object| young(object.listed.modified))
-            || self.rows.iter().any(|row| young(row.updated_at))
-        {
+        let is_young = self.objects.iter().any(|object| young(object.listed.modified))
+            || self.rows.iter().any(|row| young(row.updated_at));
+        if is_young && self.wrong.iter().all(|off| off.behind) {
             return Verdict::Waiting;
         }
-        match self.wrong.iter().all(|(problem, _)| is_missing(problem)) {
+        match self.wrong.iter().all(is_missing) {
             true => Verdict::RowMissing,
             false => Verdict::Differs,
         }
@@ -118,6 +129,7 @@ pub async fn lookup(audited: &Audited, id: &str, scope: &Scope) -> Result<Found,
     for kind in Kind::ALL {
         let rows: Vec<FactRow> =
             persist(|| async { audited.tables.facts(kind, Among::Named(id.to_owned())).try_collect().await }).await?;
+        found.rows_left |= rows.len() >= NAMED;
         let of_kind = keys.entry(kind).or_default();
         of_kind.extend(rows.iter().map(|row| row.key.clone()));
         for day in days(&*audited.objects, kind, scope).await?.into_values().flatten() {
@@ -126,12 +138,8 @@ pub async fn lookup(audited: &Audited, id: &str, scope: &Scope) -> Result<Found,
         found.rows.extend(rows);
     }
     for (kind, keys) in keys {
-        let listed: Vec<Vec<Listed>> = stream::iter(keys)
-            .map(|key| async move { persist(|| audited.objects.list(&key, "")).await })
-            .buffered(DAYS_AT_ONCE)
-            .try_collect()
-            .await?;
-        for listed in listed.into_iter().flatten() {
+        let keys: Vec<String> = keys.into_iter().collect();
+        for listed in stat(&*audited.objects, &keys).await? {
             found.objects.push(FoundObject { listed, kind, newest: None });
         }
     }
@@ -168,7 +176,13 @@ async fn judged(audited: &Audited, found: &mut Found) -> Result<(), StoreError> 
             }
             for wrong in judge(&case).wrong {
                 let about = wrong.row.map_or_else(|| key.clone(), |row| format!("{} in {}", row, row.table()));
-                found.wrong.push((wrong.problem, format!("{about}: {}", wrong.detail)));
+                let behind = match &wrong.mend {
+                    Mend::Insert(_) => true,
+                    Mend::Replace(row, record) => row.version < FactRow::of(record).version,
+                    Mend::Remove(_) | Mend::SetAside(_) => false,
+                };
+                let detail = format!("{about}: {}", wrong.detail);
+                found.wrong.push(Off { problem: wrong.problem, detail, behind });
             }
         }
     }
@@ -202,8 +216,8 @@ async fn derived(audited: &Audited, found: &mut Found) -> Result<(), StoreError>
         found.derived.extend(page.rows.into_iter().filter(|row| matches!(row.table, "steps" | "runs")));
     }
     for row in &found.derived {
-        if let Some(wrong) = super::derived::wrong(row) {
-            found.wrong.push(wrong);
+        if let Some((problem, detail)) = super::derived::wrong(row) {
+            found.wrong.push(Off { problem, detail, behind: super::derived::is_behind(row) });
         }
     }
     Ok(())

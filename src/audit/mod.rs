@@ -10,6 +10,8 @@ pub mod judge;
 mod letters;
 pub mod lookup;
 mod lowered;
+mod one_run;
+mod own;
 pub mod pairs;
 mod persist;
 pub mod purge;
@@ -18,11 +20,13 @@ mod repair;
 pub mod report;
 pub mod scope;
 pub mod selection;
+pub mod tally;
 mod verify;
 mod walk;
 
+pub use one_run::one_run;
 pub use persist::persist;
-pub use verify::{Options, one_run, verify};
+pub use verify::{Options, verify};
 pub use walk::{days, folder_of, objects_of_day};
 
 use crate::pipeline::Stores;

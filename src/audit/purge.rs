@@ -6,29 +6,32 @@
 
 use super::Audited;
 use super::derived;
-use super::examine::read;
+use super::examine::{content, read};
+use super::judge::Content;
 use super::letters::{listed, loser};
-use super::lookup::contains;
 use super::lowered::Lowered;
+use super::one_run::{keys_of, one_run};
+use super::own::Owner;
 use super::persist::persist;
-use super::report::{Counts, Finding, Sink};
+use super::report::{Counts, Silent};
 use super::scope::{Scope, day_of};
-use super::verify::{Check, Options, one_run};
-use super::walk::{days, folder_of, in_folders};
+use super::selection;
+use super::verify::{Check, Mending, Options, uncovered};
+use super::walk::{days, folder_of, in_folders, stat};
 use crate::dead_letter::{self, DeadLetter};
-use crate::event::Kind;
+use crate::event::{Fact, Kind};
 use crate::store::StoreError;
-use crate::store::audit::{Among, DeadLetterRow, FactRow, Listed};
+use crate::store::audit::{Among, DeadLetterRow, FactId, FactRow, Listed};
 use chrono::{NaiveDate, Utc};
 use futures_util::TryStreamExt;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// What is taken away together.
 const AT_ONCE: usize = 1000;
-/// Dead letters whose objects are read together.
-const LETTERS_AT_ONCE: usize = 64;
+/// Objects that are read together.
+const READ_AT_ONCE: usize = 64;
 
 /// What to erase.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,36 +75,87 @@ struct Purge<'a> {
 
 impl Purge<'_> {
     async fn run(&self, run_id: &str) -> Result<(), StoreError> {
-        let steps = match one_run(self.audited, run_id).await? {
-            Some(Scope { run: Some(run), .. }) => run.steps,
-            _ => BTreeSet::new(),
-        };
-        // Steps first: without the decisions that name the run, nobody could tell any more that some belong to it.
+        let steps = self.steps(run_id).await?;
+        let reported: Vec<String> = steps.iter().cloned().collect();
+        for (kind, ids) in [(Kind::Step, reported), (Kind::Run, vec![run_id.to_owned()])] {
+            // Reports of the same run or step may have different starts, and so keys, and only the newest has a row.
+            let keys = keys_of(self.audited, kind, &ids).await?;
+            self.objects(stat(&*self.audited.objects, &keys).await?).await?;
+        }
+        // Rows last: decisions may be all that tells that a step belongs to the run.
+        let owner = Owner { run_id, steps: &steps };
+        self.letters(|letter| match loser(letter) {
+            Some(record) => is_of_run(&record.event.fact, run_id),
+            None => owner.has(letter),
+        })
+        .await?;
         for kind in [Kind::Step, Kind::Decision, Kind::Run] {
             let mut rows = self.audited.tables.facts(kind, Among::Run(run_id.to_owned())).try_chunks(AT_ONCE);
             while let Some(rows) = rows.try_next().await.map_err(|error| error.1)? {
+                if kind == Kind::Decision {
+                    self.objects_of_decisions(run_id, &rows).await?;
+                }
                 self.rows(rows).await?;
             }
         }
-        // Of a run whose rows are lost already, or that was never more than a dead letter.
-        let belongs = |body: &[u8]| {
-            let ids = std::iter::once(run_id).chain(steps.iter().map(String::as_str));
-            ids.into_iter().any(|id| contains(body, id.as_bytes()))
-        };
-        self.letters(|letter| belongs(&letter.body)).await
+        Ok(())
     }
 
-    /// Takes rows away, and the objects that they name.
-    async fn rows(&self, rows: Vec<FactRow>) -> Result<(), StoreError> {
+    /// The steps that belong to the run: whose row says so, and those without a report of which it has decisions.
+    async fn steps(&self, run_id: &str) -> Result<BTreeSet<String>, StoreError> {
+        let tables = &self.audited.tables;
+        let mut steps = match one_run(self.audited, run_id).await? {
+            Some(Scope { run: Some(run), .. }) => run.steps,
+            _ => BTreeSet::new(),
+        };
+        let all: Vec<FactId> = steps.iter().cloned().map(FactId::Step).collect();
+        for ids in all.chunks(AT_ONCE) {
+            let reported =
+                || async { tables.facts(Kind::Step, Among::Ids(ids.to_vec())).try_collect::<Vec<_>>().await };
+            for row in persist(reported).await? {
+                steps.remove(&row.id.to_string());
+            }
+        }
+        let own = || async { tables.facts(Kind::Step, Among::Run(run_id.to_owned())).try_collect::<Vec<_>>().await };
+        steps.extend(persist(own).await?.iter().map(|row| row.id.to_string()));
+        Ok(steps)
+    }
+
+    /// Takes away the objects that these rows name. Under the key may stand another run's decision, which won the conflict.
+    async fn objects_of_decisions(&self, run_id: &str, rows: &[FactRow]) -> Result<(), StoreError> {
         let keys: BTreeSet<String> = rows.iter().map(|row| row.key.clone()).collect();
         let keys: Vec<String> = keys.into_iter().collect();
-        let mut listed = Vec::new();
-        for key in &keys {
-            // Longer keys begin like it too.
-            let found = persist(|| async { self.audited.objects.list(key, "").await }).await?;
-            listed.extend(found.into_iter().filter(|object| object.key == *key));
+        for listed in stat(&*self.audited.objects, &keys).await?.chunks(READ_AT_ONCE) {
+            let keys: Vec<String> = listed.iter().map(|object| object.key.clone()).collect();
+            let mut own = Vec::new();
+            for (object, body) in listed.iter().zip(read(self.audited, &keys).await?) {
+                let other = match content(Kind::Decision, &object.key, body).0 {
+                    Content::Event(record) => !is_of_run(&record.event.fact, run_id),
+                    Content::Damaged(_) => self.is_named_by_others(run_id, rows, &object.key).await?,
+                    Content::Absent => true,
+                };
+                own.extend((!other).then(|| object.clone()));
+            }
+            self.objects(own).await?;
         }
-        self.objects(listed).await?;
+        Ok(())
+    }
+
+    /// Whether rows of other runs name this key too: of damaged bytes nothing else tells whose they are.
+    async fn is_named_by_others(&self, run_id: &str, rows: &[FactRow], key: &str) -> Result<bool, StoreError> {
+        let event_id = rows.iter().find(|row| row.key == key).and_then(|row| match &row.id {
+            FactId::Decision { event_id, .. } => Some(event_id.clone()),
+            _ => None,
+        });
+        let Some(event_id) = event_id else { return Ok(false) };
+        let named = || async {
+            self.audited.tables.facts(Kind::Decision, Among::Named(event_id.clone())).try_collect::<Vec<_>>().await
+        };
+        let is_other = |row: &FactRow| matches!(&row.id, FactId::Decision { run_id: other, .. } if other != run_id);
+        Ok(persist(named).await?.iter().any(|row| row.key == key && is_other(row)))
+    }
+
+    async fn rows(&self, rows: Vec<FactRow>) -> Result<(), StoreError> {
         self.purged.rows.fetch_add(rows.len() as u64, Relaxed);
         if self.erase {
             let touched = persist(|| async { self.audited.tables.remove(&rows).await }).await?;
@@ -141,57 +195,47 @@ impl Purge<'_> {
         let rows = persist(|| async { self.audited.tables.remove_before(day, self.erase).await }).await?;
         self.purged.rows.fetch_add(rows, Relaxed);
         if self.erase {
-            let options = Options { scope: Scope::default(), deep: false, repair: true, min_age: Duration::ZERO };
-            let (since, counts) = (Utc::now(), Counts::default());
+            let everything =
+                Options { scope: Scope::default(), deep: false, repair: true, force: true, min_age: Duration::ZERO };
+            let left = Options { scope: Scope { from: Some(day), ..Scope::default() }, ..everything.clone() };
             let Purge { audited, lowered, .. } = *self;
-            let (bare, lonely) = (false, AtomicU64::new(0));
-            let check =
-                Check { audited, options: &options, since, counts: &counts, sink: &Silent, lowered, bare, lonely };
-            derived::check(&check).await?;
+            let (counts, uncovers) = (Counts::default(), AtomicBool::default());
+            let check = Check {
+                audited,
+                options: &left,
+                since: Utc::now(),
+                counts: &counts,
+                sink: &Silent,
+                lowered,
+                mending: Mending::All,
+                uncovers: &uncovers,
+            };
+            uncovered(&check).await?;
+            // What was just written is no sign of a worker that is at it.
+            derived::check(&Check { options: &everything, since: Utc::now(), ..check }).await?;
         }
         Ok(())
     }
 
-    /// Takes away the dead letters that `belongs` takes.
+    /// Takes away the dead letters that `belongs` takes. Rows of decisions that lost a conflict go with those of the rest.
     async fn letters(&self, belongs: impl Fn(&DeadLetter) -> bool) -> Result<(), StoreError> {
-        let mut listing = listed(self.audited).await?.try_chunks(LETTERS_AT_ONCE);
+        let mut listing = listed(self.audited).await?.try_chunks(READ_AT_ONCE);
         while let Some(listed) = listing.try_next().await.map_err(|error| error.1)? {
             let keys: Vec<String> = listed.iter().map(|object| object.key.clone()).collect();
             let mut rows = Vec::new();
             for (key, body) in keys.iter().zip(read(self.audited, &keys).await?) {
-                let Some(letter) = body.ok().flatten().and_then(|body| dead_letter::parse(key, &body)) else {
-                    continue;
-                };
-                if belongs(&letter) {
-                    rows.push(row(&letter));
-                }
+                let letter = body.ok().flatten().and_then(|body| dead_letter::parse(key, &body));
+                rows.extend(letter.filter(&belongs).map(|letter| DeadLetterRow::of(&letter)));
             }
             self.purged.letters.fetch_add(rows.len() as u64, Relaxed);
             if self.erase && !rows.is_empty() {
-                super::selection::take_away(self.audited, &rows, self.lowered).await?;
+                selection::delete(self.audited, &rows).await?;
             }
         }
         Ok(())
     }
 }
 
-fn row(letter: &DeadLetter) -> DeadLetterRow {
-    DeadLetterRow {
-        sha256: letter.sha256.to_string(),
-        code: letter.code().as_str().to_owned(),
-        reason: letter.rejection.reason.clone(),
-        source: letter.source.clone(),
-        kind: letter.kind.map_or("", Kind::as_str).to_owned(),
-        s3_key: letter.key(),
-        bytes: letter.full_bytes,
-        first_seen: letter.first_seen(),
-        redriven_at: None,
-    }
-}
-
-/// What is recomputed here is not wrong.
-struct Silent;
-
-impl Sink for Silent {
-    fn found(&self, _: &Finding) {}
+fn is_of_run(fact: &Fact, run_id: &str) -> bool {
+    matches!(fact, Fact::Decision(decision) if decision.run_id == run_id)
 }

@@ -1,24 +1,29 @@
 //! The tables made anew from the objects alone: the same parser, the same inserts, the same recompute as a worker's.
 
-use super::Audited;
 use super::examine::{content, read};
 use super::judge::Content;
-use super::letters;
+use super::lowered::Lowered;
 use super::persist::persist;
-use super::repair::recompute;
+use super::repair::{insert, recompute};
+use super::report::{Counts, Silent};
 use super::scope::Scope;
+use super::tally::tally;
+use super::verify::{self, Check, Mending, uncovered};
 use super::walk::{days, folder_of, in_folders};
+use super::{Audited, letters};
 use crate::dead_letter;
 use crate::event::Kind;
 use crate::object::Record;
 use crate::store::audit::{Keys, Listed, TableAudit};
-use crate::store::rebuild::{Fresh, Rebuild};
+use crate::store::rebuild::{Fresh, Rebuild, owner};
 use crate::store::{Class, StoreError, Touched};
+use chrono::Utc;
 use futures_util::FutureExt;
 use futures_util::stream::{self, TryStreamExt};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 /// Folders that are read at the same time.
 const FOLDERS_AT_ONCE: usize = 4;
@@ -42,6 +47,8 @@ pub struct Rebuilt {
     pub letters: AtomicU64,
     /// Objects that are none of these.
     pub damaged: AtomicU64,
+    /// Events that the tables refuse.
+    pub refused: AtomicU64,
     /// Folders that an earlier rebuild had done.
     pub resumed: AtomicU64,
     /// Derived rows that were computed.
@@ -61,6 +68,15 @@ pub struct Options {
     pub force: bool,
 }
 
+/// What became of a rebuild.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The tables are as the objects say.
+    Rebuilt,
+    /// They were left as they are, for this reason.
+    Refused(String),
+}
+
 /// Rebuilds. For everything, into fresh tables that take the place of those in use at the end; may be broken off, and
 /// goes on where it was.
 pub async fn rebuild(
@@ -68,42 +84,114 @@ pub async fn rebuild(
     tables: &dyn Rebuild,
     options: &Options,
     rebuilt: &Rebuilt,
-) -> Result<(), StoreError> {
+) -> Result<Outcome, StoreError> {
     if !options.scope.is_everything() {
-        let facts = Facts { audited, into: &audited.tables, fresh: None, rebuilt };
-        return facts.all(&options.scope).await;
+        Facts { audited, into: &audited.tables, claim: None, rebuilt }.all(&options.scope).await?;
+        return Ok(Outcome::Rebuilt);
     }
     let mut fresh = tables.fresh(options.anew).await?;
     if fresh.progress().await?.done.contains(DONE) {
         fresh = tables.fresh(true).await?;
     }
+    let claim = Claim::new(&*fresh, audited.tables.name()).await?;
     let progress = fresh.progress().await?;
     // From the first exchanged table on, what stands beside is no longer all fresh.
     if !progress.done.contains(EXCHANGE) {
-        // Before anything is read: what workers store from now on is not missing in the objects.
-        let before = if options.force { 0 } else { audited.tables.row_counts().await?.all() };
-        let into = fresh.tables();
-        Facts { audited, into: &into, fresh: Some(&*fresh), rebuilt }.all(&options.scope).await?;
-        derive(&Audited { objects: audited.objects.clone(), tables: into.clone() }, rebuilt).await?;
-        let after = into.row_counts().await?.all();
-        if !options.force && after * 10 < before * 9 {
-            // What was read is not to be relied on.
-            tables.fresh(true).await?;
-            return Err(far_fewer(audited.tables.name(), before, after));
+        // Before anything is read.
+        let tally = tally(audited, &options.scope, Utc::now()).await?;
+        if tally.looks_wrong() && !options.force {
+            let left = "The tables in use were left as they are; --force rebuilds all the same";
+            return Ok(Outcome::Refused(format!("{tally} {left}")));
         }
-        persist(|| async { fresh.mark(EXCHANGE).await }).await?;
+        if let Some(why) = fill(audited, &claim, options, rebuilt).await? {
+            // What was read is not to be relied on.
+            claim.check().await?;
+            tables.fresh(true).await?;
+            return Ok(Outcome::Refused(why));
+        }
+        claim.mark(EXCHANGE).await?;
     }
     fresh.exchange(progress.began - MARGIN, options.keep).await?;
-    if options.keep { fresh.mark(DONE).await } else { Ok(()) }
+    if options.keep {
+        claim.mark(DONE).await?;
+    }
+    Ok(Outcome::Rebuilt)
 }
 
-/// A wrong or empty bucket looks like this.
-fn far_fewer(store: &'static str, before: u64, after: u64) -> StoreError {
-    let message = format!(
-        "the objects give {after} rows, and {before} stand in the tables in use, which were left as they are: is this their \
-         bucket, and is all of it there? --force exchanges them all the same"
-    );
-    StoreError::new(store, Class::Us, message)
+/// Fills the fresh tables. Answers with the reason why they should not take the place of those in use.
+async fn fill(
+    audited: &Audited,
+    claim: &Claim<'_>,
+    options: &Options,
+    rebuilt: &Rebuilt,
+) -> Result<Option<String>, StoreError> {
+    // Before anything is read: what workers store from now on is not missing in the objects.
+    let before = if options.force { 0 } else { audited.tables.row_counts().await?.all() };
+    let into = claim.fresh.tables();
+    Facts { audited, into: &into, claim: Some(claim), rebuilt }.all(&options.scope).await?;
+    let filled = Audited { objects: audited.objects.clone(), tables: into.clone() };
+    follow(&filled).await?;
+    derive(&filled, rebuilt).await?;
+    let after = into.row_counts().await?.all();
+    Ok((after * 10 < before * 9).then(|| {
+        format!(
+            "the objects give {after} rows, and {before} stand in the tables in use, which were left as they are: can all \
+             objects be read? --force exchanges them all the same"
+        )
+    }))
+}
+
+/// What was erased or stored since a folder was read, perhaps by a rebuild that broke off long ago, is erased or stored in
+/// the fresh tables too.
+async fn follow(filled: &Audited) -> Result<(), StoreError> {
+    let options =
+        verify::Options { scope: Scope::default(), deep: false, repair: true, force: true, min_age: Duration::ZERO };
+    // Nobody else writes here: nothing of what is taken away can come back.
+    let lowered = Lowered::new(filled);
+    let (counts, uncovers) = (Counts::default(), AtomicBool::default());
+    let check = Check {
+        audited: filled,
+        options: &options,
+        since: Utc::now(),
+        counts: &counts,
+        sink: &Silent,
+        lowered: &lowered,
+        mending: Mending::Rows,
+        uncovers: &uncovers,
+    };
+    check.facts().await?;
+    uncovered(&check).await?;
+    letters::check(&check).await
+}
+
+/// A rebuild may be started twice, and nobody can tell whether the first has died: whoever claims it last goes on, and
+/// the other stops before it notes or exchanges anything.
+struct Claim<'a> {
+    fresh: &'a dyn Fresh,
+    name: String,
+    store: &'static str,
+}
+
+impl<'a> Claim<'a> {
+    async fn new(fresh: &'a dyn Fresh, store: &'static str) -> Result<Self, StoreError> {
+        let name = format!("{} {}", Utc::now().timestamp_micros(), std::process::id());
+        persist(|| async { fresh.mark(&owner(&name)).await }).await?;
+        Ok(Claim { fresh, name, store })
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        let progress = persist(|| async { self.fresh.progress().await }).await?;
+        if progress.owner.as_ref() == Some(&self.name) {
+            return Ok(());
+        }
+        let message = "another rebuild of these tables has begun since, and goes on with what this one has done: leave it to that one";
+        Err(StoreError::new(self.store, Class::Us, message))
+    }
+
+    async fn mark(&self, part: &str) -> Result<(), StoreError> {
+        self.check().await?;
+        persist(|| async { self.fresh.mark(part).await }).await
+    }
 }
 
 /// Computes every derived row that is not as a recompute gives it: in fresh tables, all.
@@ -132,14 +220,14 @@ struct Facts<'a> {
     audited: &'a Audited,
     into: &'a Arc<dyn TableAudit>,
     /// Where progress is kept; without, rows are derived with each insert.
-    fresh: Option<&'a dyn Fresh>,
+    claim: Option<&'a Claim<'a>>,
     rebuilt: &'a Rebuilt,
 }
 
 impl Facts<'_> {
     async fn all(&self, scope: &Scope) -> Result<(), StoreError> {
-        let done = match self.fresh {
-            Some(fresh) => fresh.progress().await?.done,
+        let done = match self.claim {
+            Some(claim) => claim.fresh.progress().await?.done,
             None => BTreeSet::new(),
         };
         let mut folders: Vec<(Option<Kind>, String)> = Vec::new();
@@ -148,7 +236,7 @@ impl Facts<'_> {
             folders.extend(days.into_values().flatten().map(|day| (Some(*kind), folder_of(*kind, day))));
         }
         if scope.is_everything() {
-            let letters = persist(|| async { self.audited.objects.folders("dead-letters/").await }).await?;
+            let letters = persist(|| async { self.audited.objects.level("dead-letters/").await }).await?.folders;
             folders.extend(letters.into_iter().map(|folder| (None, format!("dead-letters/{folder}/"))));
         }
         let before = folders.len();
@@ -178,8 +266,8 @@ impl Facts<'_> {
         }
         self.read(kind, group, &mut waiting).await?;
         self.insert(waiting).await?;
-        match self.fresh {
-            Some(fresh) => persist(|| async { fresh.mark(&folder).await }).await,
+        match self.claim {
+            Some(claim) => claim.mark(&folder).await,
             None => Ok(()),
         }
     }
@@ -221,9 +309,10 @@ impl Facts<'_> {
         if records.is_empty() {
             return Ok(());
         }
-        persist(|| async { self.into.insert_facts(&records).await }).await?;
-        self.rebuilt.events.fetch_add(records.len() as u64, Relaxed);
-        match self.fresh {
+        let refused = insert(&**self.into, &records).await?.len() as u64;
+        self.rebuilt.refused.fetch_add(refused, Relaxed);
+        self.rebuilt.events.fetch_add(records.len() as u64 - refused, Relaxed);
+        match self.claim {
             Some(_) => Ok(()),
             None => {
                 let touched = Touched::by(&records);

@@ -8,10 +8,12 @@ use crate::dead_letter::DeadLetter;
 use crate::digest::Sha256;
 use crate::event::{Kind, Rejection};
 use crate::object::Record;
-use crate::store::audit::FactRow;
-use crate::store::{StoreError, Touched};
+use crate::progress;
+use crate::store::audit::{FactRow, TableAudit};
+use crate::store::{Class, StoreError, Touched};
 use bytes::Bytes;
 use chrono::Utc;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// So many keys are recomputed by one call.
@@ -27,7 +29,7 @@ pub(super) struct Work {
 
 impl Work {
     /// Adds what mends one thing. `body` are the bytes under `key`.
-    pub(super) fn add(&mut self, key: &str, kind: Kind, body: Option<&Bytes>, mend: Mend) {
+    pub(super) fn add(&mut self, key: &str, kind: Kind, body: Option<Bytes>, mend: Mend) {
         match mend {
             Mend::Insert(record) => self.insert.push(record),
             Mend::Replace(row, record) => {
@@ -41,28 +43,59 @@ impl Work {
         }
     }
 
-    /// Does it. Everything may be done again: whoever dies in the middle leaves something that is found the next time.
-    pub(super) async fn done(self, audited: &Audited, lowered: &Lowered<'_>) -> Result<(), StoreError> {
-        let Audited { objects, tables } = audited;
+    /// Does it, and answers with the keys of what the tables refuse. Everything may be done again: whoever dies in the
+    /// middle leaves something that is found the next time.
+    pub(super) async fn done(self, audited: &Audited, lowered: &Lowered<'_>) -> Result<BTreeSet<String>, StoreError> {
+        let Audited { tables, .. } = audited;
         for (key, letter) in self.set_aside {
-            let object = [Arc::new(letter.object())];
-            persist(|| async { first(objects.create(&object).await) }).await?;
-            let letter = [Arc::new(letter)];
-            persist(|| async { tables.insert_dead_letters(&letter).await }).await?;
-            persist(|| async { first(objects.delete(std::slice::from_ref(&key)).await) }).await?;
+            set_aside(audited, key, letter).await?;
         }
         let mut removed = Touched::default();
         if !self.remove.is_empty() {
             removed = persist(|| async { tables.remove(&self.remove).await }).await?;
         }
+        let mut refused = BTreeSet::new();
         if !self.insert.is_empty() {
-            persist(|| async { tables.insert_facts(&self.insert).await }).await?;
+            refused.extend(insert(&**tables, &self.insert).await?.into_iter().map(|record| record.key.clone()));
             let inserted = Touched::by(&self.insert);
             persist(|| async { tables.sum_again(&inserted).await }).await?;
             recompute(audited, inserted).await?;
         }
-        lowered.recompute(removed).await
+        lowered.recompute(removed).await?;
+        Ok(refused)
     }
+}
+
+/// Keeps the bytes under a key as a dead letter, and takes them away, unless they are others by now.
+async fn set_aside(Audited { objects, tables }: &Audited, key: String, letter: DeadLetter) -> Result<(), StoreError> {
+    let existing = persist(|| async { first(objects.read(std::slice::from_ref(&key)).await) }).await?.flatten();
+    let Some(existing) = existing.filter(|existing| existing.body == letter.body) else { return Ok(()) };
+    let object = [Arc::new(letter.object())];
+    persist(|| async { first(objects.create(&object).await) }).await?;
+    let letter = [Arc::new(letter)];
+    persist(|| async { tables.insert_dead_letters(&letter).await }).await?;
+    persist(|| async { objects.delete_if(&key, &existing.tag).await }).await.map(drop)
+}
+
+/// Inserts facts, and answers with those that the tables refuse, each on its own account.
+pub(super) async fn insert(tables: &dyn TableAudit, records: &[Arc<Record>]) -> Result<Vec<Arc<Record>>, StoreError> {
+    let (mut refused, mut open) = (Vec::new(), vec![records]);
+    while let Some(records) = open.pop() {
+        match persist(|| async { tables.insert_facts(records).await }).await {
+            Err(error) if error.class == Class::Item => match records {
+                [record] => {
+                    progress::warn(&format!("{} is refused: {}", record.key, error.chain()));
+                    refused.push(record.clone());
+                }
+                _ => {
+                    let (front, back) = records.split_at(records.len() / 2);
+                    open.extend([front, back]);
+                }
+            },
+            outcome => outcome?,
+        }
+    }
+    Ok(refused)
 }
 
 /// Brings derived rows up to date.
@@ -79,7 +112,7 @@ fn first<T>(answers: Vec<Result<T, StoreError>>) -> Result<Option<T>, StoreError
 }
 
 /// The dead letter of what stood under a key and is not what belongs there.
-fn displaced(key: &str, kind: Kind, body: &Bytes, rejection: Rejection) -> DeadLetter {
+fn displaced(key: &str, kind: Kind, body: Bytes, rejection: Rejection) -> DeadLetter {
     let reason = format!("it stood under {key}, and is not the {kind} that belongs there: {}", rejection.reason);
     DeadLetter {
         rejection: Rejection::new(rejection.code, reason),
@@ -88,7 +121,7 @@ fn displaced(key: &str, kind: Kind, body: &Bytes, rejection: Rejection) -> DeadL
         first_seen: Utc::now(),
         deliveries: 1,
         full_bytes: body.len() as u64,
-        sha256: Sha256::of(body),
-        body: body.clone(),
+        sha256: Sha256::of(&body),
+        body,
     }
 }

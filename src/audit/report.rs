@@ -1,10 +1,11 @@
 //! What an audit finds.
 
+use super::tally::Tally;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// What can be wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -30,11 +31,13 @@ pub enum Problem {
     OrphanLetter,
     /// A dead letter whose object or row is not what it should be.
     DamagedLetter,
+    /// An object where no worker writes.
+    StrayObject,
 }
 
 impl Problem {
     /// Every problem, in the order they are listed to people.
-    pub const ALL: [Problem; 10] = [
+    pub const ALL: [Problem; 11] = [
         Problem::MissingRow,
         Problem::OrphanRow,
         Problem::DifferentRow,
@@ -45,6 +48,7 @@ impl Problem {
         Problem::MissingLetter,
         Problem::OrphanLetter,
         Problem::DamagedLetter,
+        Problem::StrayObject,
     ];
 
     /// For programs.
@@ -60,6 +64,7 @@ impl Problem {
             Problem::MissingLetter => "missing_letter",
             Problem::OrphanLetter => "orphan_letter",
             Problem::DamagedLetter => "damaged_letter",
+            Problem::StrayObject => "stray_object",
         }
     }
 
@@ -76,6 +81,7 @@ impl Problem {
             Problem::MissingLetter => "dead letter without row",
             Problem::OrphanLetter => "row of a dead letter without object",
             Problem::DamagedLetter => "damaged dead letter",
+            Problem::StrayObject => "object where no worker writes",
         }
     }
 }
@@ -102,6 +108,13 @@ pub trait Sink: Send + Sync {
     fn found(&self, finding: &Finding);
 }
 
+/// For what is mended and not wrong.
+pub(super) struct Silent;
+
+impl Sink for Silent {
+    fn found(&self, _: &Finding) {}
+}
+
 /// Counts of an audit.
 #[derive(Debug, Default)]
 pub struct Counts {
@@ -117,6 +130,8 @@ pub struct Counts {
     pub young: AtomicU64,
     /// Rows that are as they are because of a conflict or a refusal that a dead letter tells of.
     pub explained: AtomicU64,
+    /// Why a repair did not mend anything.
+    pub withheld: OnceLock<Tally>,
     found: Mutex<BTreeMap<Problem, (u64, u64)>>,
 }
 
@@ -127,6 +142,15 @@ impl Counts {
         let (all, repaired) = found.entry(finding.problem).or_default();
         *all += 1;
         *repaired += u64::from(finding.repaired);
+    }
+
+    /// Adds the findings of another audit.
+    pub fn add_problems(&self, other: &Counts) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        for (problem, (all, repaired)) in other.problems() {
+            let sums = found.entry(problem).or_default();
+            *sums = (sums.0 + all, sums.1 + repaired);
+        }
     }
 
     /// How many of each problem there were, and how many of them were mended; only those that there were.
@@ -157,6 +181,7 @@ impl Counts {
             "explained": self.explained.load(Relaxed),
             "problems": problems,
             "left": self.left(),
+            "withheld": self.withheld.get().map(ToString::to_string),
         })
     }
 }

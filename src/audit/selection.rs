@@ -69,26 +69,35 @@ pub fn select<'a>(audited: &'a Audited, filter: &'a Filter) -> Selection<'a> {
 impl Selection<'_> {
     /// The next rows; empty at the end.
     pub async fn rows(&mut self) -> Result<Vec<DeadLetterRow>, StoreError> {
-        let mut taken = Vec::new();
-        while taken.len() < AT_ONCE {
-            let Some(row) = self.rows.try_next().await? else { break };
-            if self.filter.takes(&row) {
-                taken.push(row);
+        loop {
+            let mut taken = Vec::new();
+            while taken.len() < AT_ONCE {
+                let Some(row) = self.rows.try_next().await? else { break };
+                if self.filter.takes(&row) {
+                    taken.push(row);
+                }
+            }
+            let at_end = taken.is_empty();
+            let taken = match &self.filter.text {
+                Some(text) => with_text(self.audited, taken, text).await?,
+                None => taken,
+            };
+            // Of these perhaps none, but there may be others.
+            if at_end || !taken.is_empty() {
+                return Ok(taken);
             }
         }
-        let Some(text) = &self.filter.text else { return Ok(taken) };
-        let bodies = bodies(self.audited, &taken).await?;
-        let mut kept = Vec::new();
-        let any = !taken.is_empty();
-        for (row, letter) in taken.into_iter().zip(bodies) {
-            let in_body = letter.is_some_and(|letter| super::lookup::contains(&letter.body, text.as_bytes()));
-            if row.reason.contains(text.as_str()) || in_body {
-                kept.push(row);
-            }
-        }
-        // None of these, but there may be others.
-        if kept.is_empty() && any { Box::pin(self.rows()).await } else { Ok(kept) }
     }
+}
+
+/// Those of these whose reason or body has this text.
+async fn with_text(audited: &Audited, rows: Vec<DeadLetterRow>, text: &str) -> Result<Vec<DeadLetterRow>, StoreError> {
+    let bodies = bodies(audited, &rows).await?;
+    let in_body = |letter: &DeadLetter| super::lookup::contains(&letter.body, text.as_bytes());
+    let has = |(row, letter): (DeadLetterRow, Option<DeadLetter>)| {
+        (row.reason.contains(text) || letter.as_ref().is_some_and(in_body)).then_some(row)
+    };
+    Ok(rows.into_iter().zip(bodies).filter_map(has).collect())
 }
 
 /// The letters of these rows; `None` for one whose object is gone or damaged.
@@ -137,6 +146,11 @@ pub(super) async fn take_away(
             lowered.recompute(touched).await?;
         }
     }
+    delete(audited, rows).await
+}
+
+/// Deletes the objects and rows of these letters, and nothing else.
+pub(super) async fn delete(audited: &Audited, rows: &[DeadLetterRow]) -> Result<(), StoreError> {
     let keys: Vec<String> = rows.iter().map(|row| row.s3_key.clone()).collect();
     persist(|| async { audited.objects.delete(&keys).await.into_iter().collect::<Result<(), _>>() }).await?;
     let ids: Vec<String> = rows.iter().map(|row| row.sha256.clone()).collect();

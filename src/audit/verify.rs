@@ -3,21 +3,20 @@
 use super::examine::{Examined, examine};
 use super::judge::{Case, Content, Mend, judge};
 use super::lowered::Lowered;
-use super::pairs::{Pair, Pairs};
-use super::persist::persist;
+use super::pairs::Pair;
 use super::repair::Work;
-use super::report::{Counts, Finding, Sink};
-use super::scope::{OneRun, Scope, day_of};
-use super::walk::{days, folder_of, in_folders};
+use super::report::{Counts, Finding, Problem, Sink};
+use super::scope::Scope;
+use super::tally::tally;
+use super::walk::{months, pairs, strays};
 use super::{Audited, derived, letters};
 use crate::event::Kind;
 use crate::store::StoreError;
-use crate::store::audit::{Among, FactId, FactRow};
+use crate::store::audit::FactRow;
 use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::FutureExt;
 use futures_util::stream::{self, TryStreamExt};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Months that are walked at the same time.
@@ -25,9 +24,6 @@ const MONTHS_AT_ONCE: usize = 4;
 /// What is examined together: so many keys, and not much more than so many bytes.
 const KEYS_AT_ONCE: usize = 256;
 const BYTES_AT_ONCE: u64 = 16 << 20;
-/// A few rows without objects are damage. More than that on days that have no objects at all look like a rule of the
-/// bucket that expires them, or like the wrong bucket: they are named, and left.
-const LEFT_FROM: u64 = 100;
 
 /// What to look at, and what to do about it.
 #[derive(Debug, Clone)]
@@ -38,6 +34,8 @@ pub struct Options {
     pub deep: bool,
     /// Whether to mend what is wrong.
     pub repair: bool,
+    /// Mends also where so many rows have no object that these look like another bucket's.
+    pub force: bool,
     /// What is younger than this is left out: it may be on its way.
     pub min_age: Duration,
 }
@@ -46,71 +44,60 @@ pub struct Options {
 /// stored.
 pub async fn verify(audited: &Audited, options: &Options, counts: &Counts, sink: &dyn Sink) -> Result<(), StoreError> {
     let since = Utc::now() - chrono::Duration::from_std(options.min_age).unwrap_or_default();
-    let lowered = Lowered::new(audited);
-    let mut objects = BTreeMap::new();
-    for kind in &options.scope.kinds {
-        objects.insert(*kind, days(&*audited.objects, *kind, &options.scope).await?);
-    }
-    // Only what takes away has to know.
-    let bare = options.repair && is_bare(audited, &objects).await?;
-    let check = Check { audited, options, since, counts, sink, lowered: &lowered, bare, lonely: AtomicU64::new(0) };
-    for (kind, mut months) in objects {
-        for month in persist(|| async { audited.tables.months(kind).await }).await? {
-            if options.scope.has_month(month) {
-                months.entry(month).or_default();
-            }
+    let mut mending = Mending::Nothing;
+    if options.repair {
+        let tally = tally(audited, &options.scope, since).await?;
+        if options.force || !tally.looks_wrong() {
+            mending = Mending::All;
+        } else {
+            counts.withheld.get_or_init(|| tally);
         }
-        let units = stream::iter(months.into_iter().map(Ok::<_, StoreError>));
-        // Boxed, or the compiler does not see that it may be sent to another thread.
-        let month = |(month, days)| check.month(kind, month, days).boxed();
-        units.try_for_each_concurrent(MONTHS_AT_ONCE, month).await?;
+    }
+    let lowered = Lowered::new(audited);
+    let uncovers = AtomicBool::new(false);
+    let check = Check { audited, options, since, counts, sink, lowered: &lowered, mending, uncovers: &uncovers };
+    check.facts().await?;
+    if uncovers.load(Relaxed) {
+        uncovered(&check).await?;
     }
     if options.scope.run.is_none() {
         letters::check(&check).await?;
+        if options.scope.from.is_none() && options.scope.to.is_none() {
+            check.strays().await?;
+        }
     }
     derived::check(&check).await?;
     lowered.settle().await
 }
 
-/// Whether there are no objects at all; days may be empty folders.
-async fn is_bare(
-    audited: &Audited,
-    objects: &BTreeMap<Kind, BTreeMap<u32, Vec<NaiveDate>>>,
-) -> Result<bool, StoreError> {
-    for (kind, months) in objects {
-        for day in months.values().flatten() {
-            let folder = folder_of(*kind, *day);
-            if !persist(|| async { audited.objects.list(&folder, "").await }).await?.is_empty() {
-                return Ok(false);
-            }
-        }
-    }
-    Ok(true)
+/// Where a report's row was taken away, an object of another report of the same run or step may be left, of another day:
+/// it is superseded no more, and gets the row. Removes nothing.
+pub(super) async fn uncovered(check: &Check<'_>) -> Result<(), StoreError> {
+    let counts = Counts::default();
+    let kinds = check.options.scope.kinds.iter().copied().filter(|kind| *kind != Kind::Decision).collect();
+    let options =
+        Options { scope: Scope { kinds, ..check.options.scope.clone() }, deep: false, ..check.options.clone() };
+    let again = Check { options: &options, counts: &counts, mending: Mending::Missing, ..*check };
+    again.facts().await?;
+    check.counts.add_problems(&counts);
+    Ok(())
 }
 
-/// What is known of a run, to look at it alone. `None` where no row knows it.
-pub async fn one_run(audited: &Audited, run_id: &str) -> Result<Option<Scope>, StoreError> {
-    let (mut steps, mut days) = (BTreeSet::new(), BTreeSet::new());
-    for kind in Kind::ALL {
-        let mut rows = audited.tables.facts(kind, Among::Run(run_id.to_owned()));
-        while let Some(row) = rows.try_next().await? {
-            days.extend(day_of(&row.key));
-            match row.id {
-                FactId::Decision { step_id, .. } | FactId::Step(step_id) => drop(steps.insert(step_id)),
-                FactId::Run(_) => {}
-            }
-        }
-    }
-    let scope = Scope {
-        from: days.first().copied(),
-        to: days.last().copied(),
-        run: Some(OneRun { run_id: run_id.to_owned(), steps }),
-        ..Scope::default()
-    };
-    Ok((!days.is_empty()).then_some(scope))
+/// What is mended of what is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mending {
+    /// Nothing, it is only named.
+    Nothing,
+    /// Rows that objects say and that are missing or older; nothing else is even named.
+    Missing,
+    /// Rows, whatever is wrong with them. Objects stay as they are.
+    Rows,
+    /// Everything.
+    All,
 }
 
 /// What every part of a verification works with.
+#[derive(Clone, Copy)]
 pub(super) struct Check<'a> {
     pub(super) audited: &'a Audited,
     pub(super) options: &'a Options,
@@ -120,10 +107,10 @@ pub(super) struct Check<'a> {
     pub(super) sink: &'a dyn Sink,
     /// What was taken away.
     pub(super) lowered: &'a Lowered<'a>,
-    /// There are no objects at all.
-    pub(super) bare: bool,
-    /// Rows of days without objects, and of dead letters without theirs.
-    pub(super) lonely: AtomicU64,
+    /// What is mended.
+    pub(super) mending: Mending,
+    /// Whether the row of a report was taken away.
+    pub(super) uncovers: &'a AtomicBool,
 }
 
 impl Check<'_> {
@@ -133,11 +120,37 @@ impl Check<'_> {
         self.sink.found(finding);
     }
 
+    /// Whether rows are mended, whatever is wrong with them.
+    pub(super) fn mends_rows(&self) -> bool {
+        matches!(self.mending, Mending::Rows | Mending::All)
+    }
+
+    /// Objects against the rows of facts.
+    pub(super) async fn facts(&self) -> Result<(), StoreError> {
+        for kind in self.options.scope.kinds.iter().copied() {
+            let units = months(self.audited, kind, &self.options.scope).await?;
+            let units = stream::iter(units.into_iter().map(Ok::<_, StoreError>));
+            // Boxed, or the compiler does not see that it may be sent to another thread.
+            let month = |(month, days)| self.month(kind, month, days).boxed();
+            units.try_for_each_concurrent(MONTHS_AT_ONCE, month).await?;
+        }
+        Ok(())
+    }
+
+    /// What no worker writes is not touched either.
+    async fn strays(&self) -> Result<(), StoreError> {
+        for kind in self.options.scope.kinds.iter().copied() {
+            for id in strays(&*self.audited.objects, kind).await? {
+                let detail = format!("workers write {kind}s under {}/YYYY/MM/DD/ID.json alone", kind.plural());
+                self.found(&Finding { problem: Problem::StrayObject, table: None, id, detail, repaired: false });
+            }
+        }
+        Ok(())
+    }
+
     /// Walks the objects and rows of a month side by side.
     async fn month(&self, kind: Kind, month: u32, days: Vec<NaiveDate>) -> Result<(), StoreError> {
-        let folders = days.into_iter().map(|day| folder_of(kind, day)).collect();
-        let objects = in_folders(&self.audited.objects, folders);
-        let mut pairs = Pairs::new(objects, self.audited.tables.facts(kind, Among::Month(month)));
+        let mut pairs = pairs(self.audited, kind, month, days);
         let (mut group, mut bytes) = (Vec::new(), 0);
         while let Some(mut pair) = pairs.next().await? {
             pair.rows.retain(|row| self.options.scope.has_row(row) || pair.object.is_some());
@@ -181,17 +194,28 @@ impl Check<'_> {
             let ruling = judge(&case);
             self.counts.explained.fetch_add(ruling.explained, Relaxed);
             for wrong in ruling.wrong {
-                let mends = self.options.repair && self.may_mend(kind, &wrong.mend, body.is_some()).await?;
+                let mends = self.may_mend(&wrong.mend, body.is_some());
+                if self.mending == Mending::Missing && !mends {
+                    continue;
+                }
+                let hides_another = kind != Kind::Decision && matches!(wrong.mend, Mend::Remove(_) | Mend::SetAside(_));
+                self.uncovers.fetch_or(mends && hides_another, Relaxed);
                 if mends {
-                    work.add(&key, kind, body.as_ref(), wrong.mend);
+                    work.add(&key, kind, body.clone(), wrong.mend);
                 }
                 let id = wrong.row.as_ref().map_or_else(|| key.clone(), ToString::to_string);
                 let table = wrong.row.map(|row| row.table());
                 findings.push(Finding { problem: wrong.problem, table, id, detail: wrong.detail, repaired: mends });
             }
         }
-        work.done(self.audited, self.lowered).await?;
-        findings.iter().for_each(|finding| self.found(finding));
+        let refused = work.done(self.audited, self.lowered).await?;
+        for mut finding in findings {
+            if refused.contains(&finding.id) {
+                finding.repaired = false;
+                finding.detail.push_str("; the tables refuse it");
+            }
+            self.found(&finding);
+        }
         Ok(())
     }
 
@@ -205,21 +229,14 @@ impl Check<'_> {
         in_scope && !recent
     }
 
-    /// What is taken away must be known to be gone.
-    async fn may_mend(&self, kind: Kind, mend: &Mend, has_body: bool) -> Result<bool, StoreError> {
-        let row = match mend {
-            Mend::Insert(_) | Mend::Replace(..) => return Ok(true),
-            Mend::SetAside(_) => return Ok(has_body),
-            Mend::Remove(row) => row,
-        };
-        let Some(day) = day_of(&row.key) else { return Ok(true) };
-        let folder = folder_of(kind, day);
-        let empty = persist(|| async { self.audited.objects.list(&folder, "").await }).await?.is_empty();
-        Ok(!empty || self.may_take_away())
-    }
-
-    /// Whether one more thing may be taken away of which nothing is stored nearby.
-    pub(super) fn may_take_away(&self) -> bool {
-        !self.bare && self.lonely.fetch_add(1, Relaxed) < LEFT_FROM
+    fn may_mend(&self, mend: &Mend, has_body: bool) -> bool {
+        match (self.mending, mend) {
+            (Mending::Nothing, _) => false,
+            (_, Mend::Insert(_)) => true,
+            (Mending::Missing, Mend::Replace(row, record)) => row.version < FactRow::of(record).version,
+            (Mending::Missing, _) => false,
+            (_, Mend::SetAside(_)) => self.mending == Mending::All && has_body,
+            (Mending::Rows | Mending::All, _) => true,
+        }
     }
 }

@@ -5,10 +5,10 @@ use super::run::{Output, duration};
 use super::summary::grouped;
 use super::verify::RangeArgs;
 use crate::app::{store_failure, stores};
-use crate::audit::lookup::{Found, LETTERS_SEARCHED, Verdict, lookup};
+use crate::audit::lookup::{Found, LETTERS_SEARCHED, Off, Verdict, lookup};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
-use crate::store::audit::{Derived, FactRow};
+use crate::store::audit::{Derived, FactRow, NAMED};
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -119,7 +119,13 @@ fn text(id: &str, found: &Found, verdict: Verdict) -> String {
     if found.letters_left {
         line(format_args!("             only {} dead letters were searched", grouped(LETTERS_SEARCHED as u64)));
     }
-    for (problem, detail) in &found.wrong {
+    if found.rows_left {
+        line(format_args!(
+            "             only the first {} rows of a kind are shown and checked",
+            grouped(NAMED as u64)
+        ));
+    }
+    for Off { problem, detail, .. } in &found.wrong {
         line(format_args!("off          {}: {detail}", problem.words()));
     }
     line(format_args!("{}", sentence(verdict, found)));
@@ -173,7 +179,7 @@ fn json(id: &str, found: &Found, verdict: Verdict) -> Value {
         })
         .collect();
     let wrong: Vec<Value> =
-        found.wrong.iter().map(|(problem, detail)| json!({ "problem": problem.as_str(), "detail": detail })).collect();
+        found.wrong.iter().map(|off| json!({ "problem": off.problem.as_str(), "detail": off.detail })).collect();
     json!({
         "id": id,
         "verdict": verdict.as_str(),
@@ -182,6 +188,7 @@ fn json(id: &str, found: &Found, verdict: Verdict) -> Value {
         "rows": found.rows.iter().map(row).collect::<Vec<_>>(),
         "derived": found.derived.iter().map(derived).collect::<Vec<_>>(),
         "deadLetters": letters,
+        "complete": !found.rows_left && !found.letters_left,
         "wrong": wrong,
     })
 }

@@ -1,8 +1,8 @@
 //! `migrate`: the tables brought up to date, apart from a worker; and those of the worker of before adopted.
 
-use super::rebuild::rebuilt_in_words;
+use super::rebuild::{broken_off, rebuilt_in_words};
 use crate::app::{store_failure, stores};
-use crate::audit::rebuild::{Options, Rebuilt, rebuild};
+use crate::audit::rebuild::{Options, Outcome, Rebuilt, rebuild};
 use crate::audit::scope::Scope;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
@@ -59,9 +59,10 @@ async fn adopt(tables: &ClickHouseTables, place: &str, config: &Config) -> Resul
     let (began, rebuilt) = (Instant::now(), Rebuilt::default());
     let (audited, ours) = stores::rebuildable(config).await?;
     let options = Options { scope: Scope::default(), anew: false, keep: false, force: false };
-    rebuild(&audited, &*ours, &options, &rebuilt).await.map_err(|error| {
-        Failure::failed(format!("{}; what is done stays done: start `migrate --adopt` again", error.chain()))
-    })?;
+    let outcome = rebuild(&audited, &*ours, &options, &rebuilt).await;
+    if let Outcome::Refused(why) = outcome.map_err(|error| broken_off(&error, "migrate --adopt"))? {
+        return Err(Failure::failed(why));
+    }
     super::print(&rebuilt_in_words(&rebuilt, began.elapsed()))?;
     Ok(Exit::Done)
 }

@@ -5,10 +5,11 @@ use super::run::Output;
 use super::summary::grouped;
 use super::verify::RangeArgs;
 use crate::app::stores;
-use crate::audit::rebuild::{Options, Rebuilt, rebuild};
+use crate::audit::rebuild::{Options, Outcome, Rebuilt, rebuild};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::progress;
+use crate::store::{Class, StoreError};
 use clap::Args;
 use serde_json::json;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -48,7 +49,7 @@ pub struct RebuildArgs {
     output: Output,
 }
 
-/// Rebuilds. 3 where objects are damaged: `verify --deep` names them.
+/// Rebuilds. 3 where objects are damaged, which `verify --deep` names, or refused by the tables.
 pub async fn main(args: &RebuildArgs, config: &Config) -> Result<Exit, Failure> {
     args.place.check(config)?;
     let began = Instant::now();
@@ -58,25 +59,36 @@ pub async fn main(args: &RebuildArgs, config: &Config) -> Result<Exit, Failure> 
     let count = |count: &AtomicU64| count.load(Relaxed);
     let done = || count(&rebuilt.events) + count(&rebuilt.letters) + count(&rebuilt.derived);
     let nothing = AtomicU64::new(0);
-    tokio::select! {
-        worked = rebuild(&audited, &*tables, &options, &rebuilt) => worked.map_err(|error| {
-            Failure::failed(format!("{}; what is done stays done: start it again", error.chain()))
-        })?,
+    let outcome = tokio::select! {
+        worked = rebuild(&audited, &*tables, &options, &rebuilt) => worked.map_err(|error| broken_off(&error, "rebuild"))?,
         never = progress::show(&done, "events, dead letters and derived rows done", &nothing, None) => match never {},
+    };
+    if let Outcome::Refused(why) = outcome {
+        return Err(Failure::failed(why));
     }
     let damaged = count(&rebuilt.damaged);
     super::print(&match args.output {
         Output::Json => {
             let counts = json!({
                 "events": count(&rebuilt.events), "deadLetters": count(&rebuilt.letters), "damaged": damaged,
-                "derived": count(&rebuilt.derived), "resumed": count(&rebuilt.resumed),
+                "refused": count(&rebuilt.refused), "derived": count(&rebuilt.derived), "resumed": count(&rebuilt.resumed),
                 "seconds": (began.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
             });
             format!("{counts}\n")
         }
         Output::Text => rebuilt_in_words(&rebuilt, began.elapsed()),
     })?;
-    Ok(if damaged > 0 { Exit::Found } else { Exit::Done })
+    Ok(if damaged + count(&rebuilt.refused) > 0 { Exit::Found } else { Exit::Done })
+}
+
+/// What failed, and whether to start again.
+pub(super) fn broken_off(error: &StoreError, command: &str) -> Failure {
+    match error.class {
+        Class::Transient => {
+            Failure::failed(format!("{}; what is done stays done: start `{command}` again", error.chain()))
+        }
+        _ => Failure::failed(error.chain()),
+    }
 }
 
 /// What was done, in a line.
@@ -91,8 +103,12 @@ pub(super) fn rebuilt_in_words(rebuilt: &Rebuilt, took: Duration) -> String {
         0 => String::new(),
         damaged => format!("; {} objects are no events: `verify --deep` names them", grouped(damaged)),
     };
+    let refused = match count(&rebuilt.refused) {
+        0 => String::new(),
+        refused => format!("; {} are refused by the tables, each named above", grouped(refused)),
+    };
     format!(
-        "rebuilt from {} events and {} dead letters in {seconds:.1} s ({} a second){resumed}{damaged}\n",
+        "rebuilt from {} events and {} dead letters in {seconds:.1} s ({} a second){resumed}{damaged}{refused}\n",
         grouped(events),
         grouped(count(&rebuilt.letters)),
         grouped(if seconds > 0.0 { (events as f64 / seconds) as u64 } else { events })

@@ -51,6 +51,10 @@ pub struct VerifyArgs {
     #[arg(long)]
     repair: bool,
 
+    /// Repair also where so many rows have no object that these look like another bucket's
+    #[arg(long, requires = "repair")]
+    force: bool,
+
     /// Leave out what is younger than this: it may be on its way
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10m")]
     min_age: Duration,
@@ -97,12 +101,12 @@ pub async fn main(args: &VerifyArgs, config: &Config) -> Result<Exit, Failure> {
     if let Some(run_id) = &args.run {
         let Some(of_run) = audit::one_run(&audited, run_id).await.map_err(store_failure)? else {
             return Err(Failure::usage(format!(
-                "no row names the run {run_id}: try `lookup`, or `verify` without --run"
+                "neither a row nor a report names the run {run_id}: try `lookup`, or `verify` without --run"
             )));
         };
         scope = Scope { kinds: scope.kinds, ..of_run };
     }
-    let options = Options { scope, deep: args.deep, repair: args.repair, min_age: args.min_age };
+    let options = Options { scope, deep: args.deep, repair: args.repair, force: args.force, min_age: args.min_age };
     let counts = Counts::default();
     let list = List { output: args.output, listed: AtomicU64::new(0) };
     let (done, nothing) = (|| counts.objects.load(Relaxed) + counts.derived.load(Relaxed), AtomicU64::new(0));
@@ -119,7 +123,7 @@ pub async fn main(args: &VerifyArgs, config: &Config) -> Result<Exit, Failure> {
             format!("{}\n", json!({ "summary": summary }))
         }
     })?;
-    Ok(if counts.left() > 0 { Exit::Found } else { Exit::Done })
+    Ok(if counts.left() > 0 || counts.withheld.get().is_some() { Exit::Found } else { Exit::Done })
 }
 
 /// Prints findings as they come.
@@ -165,6 +169,10 @@ fn summary(counts: &Counts, list: &List, took: Duration) -> String {
     line(format_args!("explained     {} by a conflict or a refusal, see dead-letters", number(&counts.explained)));
     for (problem, (found, repaired)) in counts.problems() {
         line(format_args!("found         {} {}, {} repaired", grouped(found), problem.words(), grouped(repaired)));
+    }
+    if let Some(why) = counts.withheld.get() {
+        line(format_args!("Nothing was repaired: {why} --force repairs all the same, --from and --to a part."));
+        return text;
     }
     match (counts.left(), counts.problems().is_empty()) {
         (0, true) => line(format_args!("All is well.")),

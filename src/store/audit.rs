@@ -1,7 +1,8 @@
 //! What stores are asked beside the hot path: everything that is there, in the order of keys; what a recompute would
 //! say; and to take something away. The worker itself never needs any of it.
 
-use super::{MetricsStore, RawStore, StoreError, Touched};
+use super::{MetricsStore, RawStore, StoreError, Tag, Touched};
+use crate::dead_letter::DeadLetter;
 use crate::event::{Fact, Kind};
 use crate::numbers::{ReportOrder, Version};
 use crate::object::Record;
@@ -24,11 +25,32 @@ pub struct Listed {
 /// Rows or objects as they come, in bounded memory. After an `Err` there is no more.
 pub type Rows<T> = BoxStream<'static, Result<T, StoreError>>;
 
+/// What is right below a prefix.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Level {
+    /// The names of the folders, in order.
+    pub folders: Vec<String>,
+    /// Keys of objects, no more than a few hundred of them: where this is asked for, there should be none.
+    pub objects: Vec<String>,
+}
+
+/// What became of an object that was to be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone.
+    Deleted,
+    /// The key holds something else by now, or nothing; nothing was changed.
+    Changed,
+}
+
 /// Objects, listed and deleted.
 #[async_trait]
 pub trait ObjectAudit: RawStore {
-    /// The names of the folders right below `prefix`, which is empty or ends with `/`, in order.
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
+    /// What is right below `prefix`, which is empty or ends with `/`.
+    async fn level(&self, prefix: &str) -> Result<Level, StoreError>;
+
+    /// Each of these as a listing would show it, without its bytes; `None` where there is none.
+    async fn stat(&self, keys: &[String]) -> Vec<Result<Option<Listed>, StoreError>>;
 
     /// A page of the objects whose keys begin with `prefix` and are greater than `after`, in the order of keys; empty
     /// where there are none.
@@ -36,6 +58,10 @@ pub trait ObjectAudit: RawStore {
 
     /// Deletes these objects; one that is not there counts as deleted.
     async fn delete(&self, keys: &[String]) -> Vec<Result<(), StoreError>>;
+
+    /// Deletes an object that still is what its tag names. A server that ignores conditions on deletes leaves a moment
+    /// between the look and the delete.
+    async fn delete_if(&self, key: &str, tag: &Tag) -> Result<Deleted, StoreError>;
 }
 
 /// What a row of facts is known by.
@@ -158,14 +184,17 @@ pub fn fact_time(kind: Kind) -> &'static str {
     }
 }
 
+/// What a question by name answers at most.
+pub const NAMED: usize = 1000;
+
 /// Which rows of facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Among {
     /// Those of one month by the event's own time in UTC, `202601`.
     Month(u32),
-    /// Those that name this run.
+    /// Those that name this run, and the reports of steps whose row names it.
     Run(String),
-    /// Those that this id is the event's, the item's, the step's or the run's own id of; the first thousand.
+    /// Those that this id is the event's, the item's, the step's or the run's own id of; the first [`NAMED`].
     Named(String),
     /// These.
     Ids(Vec<FactId>),
@@ -186,12 +215,29 @@ pub struct DeadLetterRow {
     pub redriven_at: Option<String>,
 }
 
+impl DeadLetterRow {
+    /// The row of a letter that was never sent again.
+    pub fn of(letter: &DeadLetter) -> DeadLetterRow {
+        DeadLetterRow {
+            sha256: letter.sha256.to_string(),
+            code: letter.code().as_str().to_owned(),
+            reason: letter.rejection.reason.clone(),
+            source: letter.source.clone(),
+            kind: letter.kind.map_or("", Kind::as_str).to_owned(),
+            s3_key: letter.key(),
+            bytes: letter.full_bytes,
+            first_seen: letter.first_seen(),
+            redriven_at: None,
+        }
+    }
+}
+
 /// Tables of what is derived from facts; a layer is computed from those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layer {
     /// `step_totals`, against the decisions.
     Totals,
-    /// What is missing in `step_totals`.
+    /// What is missing of what links steps to runs: in `step_totals`, in `step_links`.
     Groups,
     /// `run_steps`, of the steps that are known.
     Links,
@@ -287,6 +333,9 @@ pub trait TableAudit: MetricsStore {
     /// Facts in the order of the keys of their objects, each once.
     fn facts(&self, kind: Kind, among: Among) -> Rows<FactRow>;
 
+    /// The steps that were ever linked to a run.
+    async fn linked_steps(&self, run_id: &str) -> Result<Vec<String>, StoreError>;
+
     /// Rows of `dead_letters` by SHA-256: all, or those of these.
     fn letters(&self, these: Option<Vec<String>>) -> Rows<DeadLetterRow>;
 
@@ -309,7 +358,8 @@ pub trait TableAudit: MetricsStore {
     async fn remove_before(&self, day: NaiveDate, erase: bool) -> Result<u64, StoreError>;
 
     /// Takes the derived rows of these keys away, and those that depend on them, so that what is recomputed stays whatever
-    /// version stood there. Answers with what has to be [recomputed](MetricsStore::recompute) then.
+    /// version stood there; links of these steps that are missing are written again from their facts. Answers with what
+    /// has to be [recomputed](MetricsStore::recompute) then.
     async fn forget(&self, touched: &Touched) -> Result<Touched, StoreError>;
 
     /// How long after rows were taken away a query of somebody else may still end that read them before.

@@ -39,4 +39,51 @@ pub struct Progress {
     pub began: DateTime<Utc>,
     /// What is done.
     pub done: BTreeSet<String>,
+    /// Who [claimed](owner) it last.
+    pub owner: Option<String>,
+}
+
+/// The part that is marked when a rebuild begins, or goes on where another one broke off.
+pub const BEGAN: &str = "began";
+
+/// The part with which somebody claims a rebuild: whoever did so last goes on with it.
+pub fn owner(name: &str) -> String {
+    format!("{OWNER}{name}")
+}
+
+const OWNER: &str = "owner ";
+
+impl Progress {
+    /// From the parts that were marked, each with the time when it first was.
+    pub fn of(parts: impl IntoIterator<Item = (String, DateTime<Utc>)>) -> Progress {
+        let mut progress = Progress { began: Utc::now(), done: BTreeSet::new(), owner: None };
+        let mut claimed = None;
+        for (part, at) in parts {
+            if part == BEGAN {
+                progress.began = at;
+            }
+            match part.strip_prefix(OWNER) {
+                Some(name) => claimed = claimed.max(Some((at, name.to_owned()))),
+                None => drop(progress.done.insert(part)),
+            }
+        }
+        progress.owner = claimed.map(|(_, name)| name);
+        progress
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_claimed_it_last() {
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
+        let parts =
+            [(owner("b"), at(3)), (BEGAN.to_owned(), at(1)), (owner("c"), at(2)), ("folder/".to_owned(), at(9))];
+        let progress = Progress::of(parts);
+        assert_eq!((progress.began, progress.owner.as_deref()), (at(1), Some("b")));
+        assert_eq!(progress.done, [BEGAN.to_owned(), "folder/".to_owned()].into());
+        assert_eq!(Progress::of([]).owner, None);
+    }
 }

@@ -236,6 +236,114 @@ fn dead_letters(place: &Place) {
     found_and_mended(place, &all, true, "missing_row", "/c.json");
 }
 
+fn letter_rows(place: &Place) {
+    let bodies = bodies(place);
+    place.store(&bodies);
+    let sha256 = place.state().dead_letters.into_keys().next().unwrap();
+    for (column, value) in [
+        ("code", "empty"),
+        ("reason", "because"),
+        ("source", "elsewhere"),
+        ("kind", "run"),
+        ("bytes", "4711"),
+        ("first_seen", "2020-01-01T00:00:00.000Z"),
+    ] {
+        place.sql(
+            &format!("UPDATE dead_letters SET {column} = '{value}' WHERE sha256 = '{sha256}'"),
+            &format!(
+                "ALTER TABLE {{db}}.dead_letters UPDATE {column} = '{}' WHERE sha256 = '{sha256}'",
+                value.trim_end_matches('Z')
+            ),
+        );
+        found_and_mended(place, &bodies, true, "damaged_letter", &sha256);
+    }
+}
+
+/// What links steps to runs is told by reports and decisions: lost, it lowers right numbers, and is found before that.
+fn links(place: &Place) {
+    let run = crate::support::events::run("r", "running");
+    let step = r#"{"id":"s","type":"t","name":"n","runId":"r","inputCount":5,"outputCount":2,"startedAt":"2026-02-28T22:00:00Z"}"#;
+    let decision =
+        r#"{"id":"d","stepId":"s2","runId":"r","outcome":"kept","itemId":"i","timestamp":"2026-02-28T23:00:00Z"}"#;
+    let bare = r#"{"id":"s2","type":"t","name":"n","startedAt":"2026-02-28T22:00:00Z"}"#;
+    let bodies: Vec<Vec<u8>> = [&run, step, decision, bare].map(|body| body.as_bytes().to_vec()).into();
+    place.store(&bodies);
+    for step in ["s", "s2"] {
+        for scope in [&[][..], &["--run", "r"]] {
+            place.sql(
+                &format!("DELETE FROM step_links WHERE step_id = '{step}'"),
+                &format!("DELETE FROM {{db}}.step_totals WHERE step_id = '{step}'"),
+            );
+            if let Some(deployment) = &place.servers {
+                deployment.database.query(&format!("DELETE FROM {{db}}.run_steps WHERE step_id = '{step}'"));
+            }
+            let said = verify(place, scope);
+            assert!(said.code == 3 && found(&said, "missing_derived").iter().any(|id| id.contains(step)), "{said:?}");
+            let said = verify(place, &[scope, &["--repair"]].concat());
+            assert_eq!(said.code, 0, "{said:?}");
+            place.assert_model(&bodies);
+            assert_eq!(verify(place, &["--deep"]).code, 0);
+        }
+    }
+}
+
+/// All rows of a run are gone: its own report says where to look.
+fn a_run_without_rows(place: &Place) {
+    let bodies = bodies(place);
+    place.store(&bodies);
+    let state = place.state();
+    let run = state.runs.keys().nth(1).unwrap();
+    let steps: Vec<String> =
+        state.steps.values().filter(|row| row.run_id == *run).map(|row| format!("'{}'", row.step_id)).collect();
+    let steps = steps.join(", ");
+    place.both(&format!("DELETE FROM {{db}}.decision_events WHERE run_id = '{run}'"));
+    let said = verify(place, &["--run", run]);
+    assert!(said.code == 3 && found(&said, "missing_row").len() > 3, "{said:?}");
+    place.both(&format!("DELETE FROM {{db}}.step_reports WHERE step_id IN ({steps})"));
+    place.both(&format!("DELETE FROM {{db}}.run_reports WHERE run_id = '{run}'"));
+    place.both(&format!("DELETE FROM {{db}}.runs WHERE run_id = '{run}'"));
+    place.both(&format!("DELETE FROM {{db}}.steps WHERE run_id = '{run}'"));
+    place.sql(
+        &format!("DELETE FROM step_links WHERE run_id = '{run}'; DELETE FROM step_totals WHERE step_id IN ({steps})"),
+        &format!("DELETE FROM {{db}}.step_totals WHERE run_id = '{run}'"),
+    );
+    if let Some(deployment) = &place.servers {
+        deployment.database.query(&format!("DELETE FROM {{db}}.run_steps WHERE run_id = '{run}'"));
+    }
+    let said = verify(place, &["--run", run, "--repair"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    place.assert_model(&bodies);
+    assert_eq!(verify(place, &["--deep"]).code, 0);
+}
+
+/// What stands where no worker writes is named, and left.
+fn strays(place: &Place) {
+    let bodies = bodies(place);
+    place.store(&bodies);
+    let keys = ["decisions/2026/1/31/x.json", "decisions/notes.txt", "runs/2026/13/01/x.json", "steps/tmp/a/b.json"];
+    keys.iter().for_each(|key| place.put(key, b"{}"));
+    for said in [verify(place, &[]), verify(place, &["--repair"])] {
+        assert_eq!(said.code, 3, "{said:?}");
+        let strays = ["decisions/2026/1/", "decisions/notes.txt", "steps/tmp/", "runs/2026/13/"];
+        assert_eq!(found(&said, "stray_object"), strays, "{said:?}");
+    }
+    keys.iter().for_each(|key| assert_eq!(place.get(key), b"{}"));
+    keys.iter().for_each(|key| place.delete(key));
+    place.assert_model(&bodies);
+}
+
+/// The newest report is gone: the one with another start is superseded no more.
+fn reports_with_two_starts(place: &Place) {
+    let step = |day: &str, end: &str| {
+        format!(r#"{{"id":"s","type":"t","name":"{day}","startedAt":"2026-01-{day}T12:00:00Z"{end}}}"#).into_bytes()
+    };
+    let (newest, older) = (step("30", r#","completedAt":"2026-02-01T00:00:00Z""#), step("31", ""));
+    let other = crate::support::events::run("other", "running").into_bytes();
+    place.store(&[newest, older.clone(), other.clone()]);
+    place.delete("steps/2026/01/30/s.json");
+    found_and_mended(place, &[older, other], false, "orphan_row", "s");
+}
+
 /// What is young is left out unless told; days, kinds and a run narrow it down.
 fn scope(place: &Place) {
     let bodies = bodies(place);
@@ -271,7 +379,17 @@ fn scope(place: &Place) {
     }
 }
 
-on_every_pair!(rows, objects, dead_letters, scope);
+on_every_pair!(
+    rows,
+    objects,
+    dead_letters,
+    letter_rows,
+    links,
+    a_run_without_rows,
+    strays,
+    reports_with_two_starts,
+    scope
+);
 
 #[test]
 fn objects_on_versitygw() {

@@ -68,7 +68,28 @@ fn sentences(place: &Place) {
     assert_eq!(json["derived"][0]["stored"]["total_steps"], "5");
 }
 
-on_every_pair!(sentences);
+/// What differs is not excused by being young, and what is not looked at is said.
+fn limits(place: &Place) {
+    let decision = |n: u32| {
+        format!(
+            r#"{{"id":"d{n}","stepId":"s","runId":"r","outcome":"kept","itemId":"popular","timestamp":"2026-02-28T23:00:00Z"}}"#
+        )
+        .into_bytes()
+    };
+    let bodies: Vec<Vec<u8>> = (0..1001).map(decision).collect();
+    place.store(&bodies);
+    let said = place.run(&["lookup", "popular"]);
+    assert!(said.stdout.contains("only the first 1,000 rows of a kind are shown"), "{}", said.stdout);
+    assert_eq!(place.run(&["lookup", "popular", "--output", "json"]).json()[0]["complete"], false);
+    assert_eq!(place.run(&["lookup", "d7", "--output", "json"]).json()[0]["complete"], true);
+    place.sql(
+        "UPDATE decision_events SET item_id = 'x' WHERE event_id = 'd7'",
+        "ALTER TABLE {db}.decision_events UPDATE item_id = 'x' WHERE event_id = 'd7'",
+    );
+    assert_eq!(place.run(&["lookup", "d7", "--output", "json"]).json()[0]["verdict"], "differs");
+}
+
+on_every_pair!(sentences, limits);
 
 /// A tool opens what is there and makes nothing.
 #[test]

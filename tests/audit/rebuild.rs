@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::damage::{bodies, bodies_of};
 use crate::place::Place;
-use crate::support::model::diff;
+use crate::support::model::{State, diff};
 use crate::support::worker::{Running, write_lines};
 
 /// Queries are over after so long, and so is the wait for the last of them.
@@ -103,9 +103,7 @@ fn killed_and_resumed(place: &Place) {
     place.both("DELETE FROM {db}.decision_events WHERE outcome = 'kept'");
     let mut broken_off = 0;
     for _ in 0..8 {
-        let mut command = place.worker(&["rebuild"]);
-        command.env(TIMEOUT.0, TIMEOUT.1).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut running = Running(command.spawn().unwrap());
+        let mut running = unfinished(place, &[]);
         std::thread::sleep(whole / 6);
         running.kill_9();
         broken_off += u32::from(is_unfinished(place));
@@ -117,6 +115,133 @@ fn killed_and_resumed(place: &Place) {
     place.assert_model(&bodies);
     assert_eq!(diff(&live, &place.state()), [""; 0], "row by row");
     assert_clean(place);
+}
+
+/// What is erased once it has been read into the fresh tables does not come back when the rebuild goes on.
+fn erased_meanwhile(place: &Place) {
+    let bodies = bodies_of(place, "40");
+    place.store(&bodies);
+    let state = place.state();
+    let began = Instant::now();
+    rebuild(place, &["--keep"]);
+    let whole = began.elapsed();
+    let mut part = 1;
+    loop {
+        let mut running = unfinished(place, &["--anew"]);
+        std::thread::sleep(whole * part / 20);
+        running.kill_9();
+        if is_unfinished(place) && folders_done(place) > 0 {
+            break;
+        }
+        part += 1;
+        assert!(part < 20, "it was never broken off");
+    }
+    let run = state.runs.keys().nth(2).unwrap();
+    assert_eq!(place.run(&["purge", "--run", run, "--yes"]).code, 0);
+    let letter = place.state().dead_letters.into_keys().next().unwrap();
+    assert_eq!(place.run(&["dead-letters", "discard", &letter, "--yes"]).code, 0);
+    let left = place.state();
+    let counts = rebuild(place, &[]);
+    assert!(counts["resumed"].as_u64() > Some(0), "{counts}");
+    assert_eq!(diff(&left, &place.state()), [""; 0]);
+    assert_clean(place);
+}
+
+/// Folders that a rebuild which broke off has read, of all the days there are.
+fn folders_done(place: &Place) -> u64 {
+    match &place.servers {
+        Some(deployment) => {
+            let sql = "SELECT ifNull(sum(total_rows), 0) FROM system.tables
+                       WHERE database = '{db}_rebuild' AND name = 'rebuild_progress' FORMAT TSV";
+            // What else is noted there: the fresh tables, and who began when.
+            deployment.database.query(sql).trim().parse::<u64>().unwrap().saturating_sub(12)
+        }
+        None => {
+            let db = rusqlite::Connection::open(place.data().join("rebuild/xray.db")).unwrap();
+            let sql = "SELECT count(*) FROM rebuild_progress WHERE part LIKE '%/'";
+            db.query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap_or(0).unsigned_abs()
+        }
+    }
+}
+
+fn unfinished(place: &Place, args: &[&str]) -> Running {
+    let mut command = place.worker(&[&["rebuild"], args].concat());
+    command.env(TIMEOUT.0, TIMEOUT.1).stdout(Stdio::null()).stderr(Stdio::piped());
+    Running(command.spawn().unwrap())
+}
+
+/// Two at once: the one that began later goes on, and the other leaves it to that one.
+fn two_at_once(place: &Place) {
+    let bodies = bodies_of(place, "40");
+    place.store(&bodies);
+    place.both("DELETE FROM {db}.decision_events WHERE outcome = 'kept'");
+    let mut first = unfinished(place, &[]);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_unfinished(place) || folders_done(place) == 0 {
+        assert!(Instant::now() < deadline && first.0.try_wait().unwrap().is_none(), "it ended before anybody looked");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    rebuild(place, &[]);
+    place.assert_model(&bodies);
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut first.0.stderr.take().unwrap(), &mut said).unwrap();
+    let ended = first.ended();
+    assert!(ended.success() || said.contains("another rebuild of these tables"), "{ended:?} {said}");
+    place.assert_model(&bodies);
+    assert_clean(place);
+}
+
+/// Another bucket that has objects of the same days, and more of them.
+fn objects_of_others(place: &Place) {
+    let bodies = bodies(place);
+    place.store(&bodies);
+    let before = place.state();
+    let own: Vec<_> = before.objects.keys().map(|key| (key.clone(), place.get(key))).collect();
+    for (key, body) in &own {
+        let (folder, name) = key.rsplit_once('/').unwrap();
+        place.delete(key);
+        for copy in ["one", "two"] {
+            place.put(&format!("{folder}/{copy}-{name}"), body);
+        }
+    }
+    let refused = place.run(&["verify", "--min-age", "0s", "--repair"]);
+    assert!(refused.code == 3 && refused.stdout.contains("Nothing was repaired"), "{refused:?}");
+    let refused = place.run(&["rebuild"]);
+    assert!(refused.code == 1 && refused.stderr.contains("rows have no object"), "{refused:?}");
+    assert_eq!(tables(&before), tables(&place.state()), "nothing was changed");
+    for (key, body) in &own {
+        let (folder, name) = key.rsplit_once('/').unwrap();
+        ["one", "two"].iter().for_each(|copy| place.delete(&format!("{folder}/{copy}-{name}")));
+        place.put(key, body);
+    }
+    assert_clean(place);
+    place.assert_model(&bodies);
+}
+
+fn tables(state: &State) -> State {
+    State { objects: Default::default(), ..state.clone() }
+}
+
+/// One event that a constraint refuses does not keep the others out.
+#[test]
+fn what_a_constraint_refuses_is_left_out() {
+    let place = Place::servers("minio");
+    let mut bodies = bodies(&place);
+    place.store(&bodies);
+    let database = &place.servers.as_ref().unwrap().database;
+    database.query("ALTER TABLE {db}.decision_events ADD CONSTRAINT picky CHECK item_id != 'poison'");
+    let decision = |id: &str, item: &str| {
+        format!(r#"{{"id":"{id}","stepId":"s","runId":"r","outcome":"kept","itemId":"{item}","timestamp":"2026-02-28T23:00:00Z"}}"#).into_bytes()
+    };
+    bodies.push(decision("good", "good"));
+    place.store(&[decision("poison", "poison"), decision("good", "good")]);
+    let before = place.state();
+    assert!(before.dead_letters.values().any(|letter| letter.code == "store_refused"));
+    place.both("DELETE FROM {db}.decision_events WHERE outcome = 'kept'");
+    let said = place.run(&["rebuild"]);
+    assert!(said.code == 3 && said.stdout.contains("1 are refused by the tables"), "{said:?}");
+    assert_eq!(diff(&before, &place.state()), [""; 0]);
+    assert_clean(&place);
 }
 
 fn is_unfinished(place: &Place) -> bool {
@@ -163,7 +288,7 @@ fn objects_that_are_away(place: &Place) {
     keys.iter().for_each(|key| place.delete(key));
     let before = place.state();
     let refused = place.run(&["rebuild"]);
-    assert!(refused.code == 1 && refused.stderr.contains("which were left as they are"), "{refused:?}");
+    assert!(refused.code == 1 && refused.stderr.contains("were left as they are"), "{refused:?}");
     let named = place.run(&["verify", "--min-age", "0s", "--repair"]);
     assert!(named.code == 3 && named.stdout.contains("row without object"), "{}", named.stderr);
     assert_eq!(diff(&before, &place.state()), [""; 0], "nothing was taken away");
@@ -174,4 +299,12 @@ fn objects_that_are_away(place: &Place) {
     assert_eq!(place.run(&["rebuild", "--force"]).code, 0);
 }
 
-on_every_pair!(objects_that_are_away, restore_drill, killed_and_resumed, while_workers_run);
+on_every_pair!(
+    objects_that_are_away,
+    objects_of_others,
+    restore_drill,
+    killed_and_resumed,
+    erased_meanwhile,
+    two_at_once,
+    while_workers_run
+);

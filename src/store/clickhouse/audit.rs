@@ -69,6 +69,13 @@ impl TableAudit for ClickHouseTables {
         fact_rows::stream(&self.connection, kind, &among).map_err(StoreError::from).boxed()
     }
 
+    async fn linked_steps(&self, run_id: &str) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT DISTINCT step_id FROM
+                   (SELECT step_id FROM run_steps WHERE run_id = ? UNION ALL SELECT step_id FROM steps WHERE run_id = ?)";
+        let query = self.connection.query(sql).bind(run_id).bind(run_id);
+        self.noted(self.connection.rows("find the steps of a run", query).await).await
+    }
+
     fn letters(&self, these: Option<Vec<String>>) -> Rows<DeadLetterRow> {
         let columns = "sha256, code, reason, source, kind, s3_key, bytes, toUnixTimestamp64Milli(first_seen) AS first,
                        toUnixTimestamp64Milli(redriven_at) AS redriven";
@@ -105,7 +112,11 @@ impl TableAudit for ClickHouseTables {
     }
 
     async fn forget(&self, touched: &Touched) -> Result<Touched, StoreError> {
-        self.noted(removal::derived(&self.connection, touched).await).await
+        let forget = async {
+            removal::link_again(&self.connection, touched).await?;
+            removal::derived(&self.connection, touched).await
+        };
+        self.noted(forget.await).await
     }
 
     fn late(&self) -> Duration {

@@ -186,11 +186,34 @@ async fn totals(connection: &Connection, steps: &[&str]) -> Result<Vec<Derived>,
     Ok(beside(&TOTALS, stored, computed))
 }
 
-/// Groups of decisions that have no total. The cursor is a month and a run.
+/// Groups of decisions that have no total, and links that reports tell of and that are not there. The cursor is a month
+/// and a run, or 0 and a step.
 async fn groups(connection: &Connection, keys: &Keys) -> Result<DerivedPage, Fault> {
-    let Keys::After(after) = keys else { return Ok(DerivedPage::default()) };
-    let (month, run) = after.split_once('/').unwrap_or(("0", ""));
+    let after = match keys {
+        Keys::After(after) => after,
+        Keys::These(steps) => {
+            let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
+            let sql =
+                "SELECT DISTINCT run_id, step_id, toYYYYMM(timestamp) AS month FROM decision_events WHERE step_id IN ?";
+            let mut groups: Vec<Group> = found(connection, "read the decisions of steps", sql, &steps).await?;
+            let sql = "SELECT run_id, step_id, toUInt32(0) AS month FROM step_reports FINAL WHERE step_id IN ? AND run_id != ''";
+            groups.extend(found::<Group>(connection, "read the reports of steps", sql, &steps).await?);
+            return Ok(DerivedPage { rows: missing(connection, &groups).await?, next: None });
+        }
+    };
+    let (month, after) = after.split_once('/').unwrap_or(("0", ""));
     let month: u32 = month.parse().unwrap_or_default();
+    if month == 0 {
+        let sql = "SELECT run_id, step_id, toUInt32(0) AS month FROM step_reports FINAL
+                   WHERE step_id > ? AND run_id != '' ORDER BY step_id LIMIT ?";
+        let links: Vec<Group> =
+            connection.rows("page through reports", connection.query(sql).bind(after).bind(PAGE)).await?;
+        if let Some(last) = links.last() {
+            let next = Some(format!("0/{}", last.step_id));
+            return Ok(DerivedPage { rows: missing(connection, &links).await?, next });
+        }
+    }
+    let run = if month == 0 { "" } else { after };
     // The rest of the month, else the first of the next: partitions are months.
     let sql = "SELECT DISTINCT toYYYYMM(timestamp) AS month, run_id, step_id FROM decision_events
                WHERE toYYYYMM(timestamp) = ? AND run_id > ? ORDER BY run_id LIMIT 1 BY run_id, step_id LIMIT ?";
@@ -212,19 +235,28 @@ async fn groups(connection: &Connection, keys: &Keys) -> Result<DerivedPage, Fau
         found = connection.rows("read the steps of a run", connection.query(sql).bind(month).bind(&last)).await?;
     }
     let next = found.last().map(|group| format!("{month}/{}", group.run_id));
+    Ok(DerivedPage { rows: missing(connection, &found).await?, next })
+}
+
+/// Those of these that are not in `step_totals`. A link is there with any month.
+async fn missing(connection: &Connection, groups: &[Group]) -> Result<Vec<Derived>, Fault> {
     let mut rows = Vec::new();
-    for groups in found.chunks(KEYS_AT_ONCE) {
+    for groups in groups.chunks(KEYS_AT_ONCE) {
         let pairs: Vec<_> = groups.iter().map(|group| (&group.step_id, &group.run_id)).collect();
-        let sql = "SELECT DISTINCT run_id, step_id, month FROM step_totals WHERE (step_id, run_id) IN ? AND month = ?";
-        let query = connection.query(sql).bind(pairs).bind(month);
-        let known: Vec<Group> = connection.rows("look for totals", query).await?;
-        let known: BTreeSet<_> = known.iter().map(|group| (&group.run_id, &group.step_id)).collect();
-        for Group { run_id, step_id, month } in groups.iter().filter(|g| !known.contains(&(&g.run_id, &g.step_id))) {
+        let sql = "SELECT DISTINCT run_id, step_id, month FROM step_totals WHERE (step_id, run_id) IN ?";
+        let known: Vec<Group> = connection.rows("look for totals", connection.query(sql).bind(pairs)).await?;
+        let months: BTreeSet<_> = known.iter().map(|group| (&group.step_id, &group.run_id, group.month)).collect();
+        let links: BTreeSet<_> = known.iter().map(|group| (&group.step_id, &group.run_id)).collect();
+        let is_known = |group: &Group| match group.month {
+            0 => links.contains(&(&group.step_id, &group.run_id)),
+            month => months.contains(&(&group.step_id, &group.run_id, month)),
+        };
+        for Group { run_id, step_id, month } in groups.iter().filter(|group| !is_known(group)) {
             let key = vec![step_id.clone(), run_id.clone(), month.to_string()];
             rows.push(derived(&TOTALS, key, None, Some(Values::new())));
         }
     }
-    Ok(DerivedPage { rows, next })
+    Ok(rows)
 }
 
 /// What these steps add to runs.

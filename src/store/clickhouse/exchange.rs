@@ -13,7 +13,7 @@ use super::recompute;
 use super::tables::ClickHouseTables;
 use crate::config;
 use crate::store::audit::TableAudit;
-use crate::store::rebuild::{Fresh, Progress, Rebuild};
+use crate::store::rebuild::{BEGAN, Fresh, Progress, Rebuild};
 use crate::store::{DecisionGroup, MetricsStore, StoreError, Touched};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -92,7 +92,6 @@ pub(super) fn fresh_name(database: &str) -> String {
     format!("{database}_rebuild")
 }
 
-const BEGAN: &str = "began";
 const FRESH: &str = "fresh table ";
 
 /// Our tables and what the server itself calls them.
@@ -131,9 +130,8 @@ impl Fresh for FreshTables {
         let connection = &self.tables.connection;
         let sql = "SELECT part, toUnixTimestamp64Milli(min(at)) AS at FROM rebuild_progress GROUP BY part";
         let parts: Vec<Part> = connection.rows("read how far the rebuild is", connection.query(sql)).await?;
-        let began = parts.iter().find(|part| part.part == BEGAN).map(|part| part.at);
-        let began = began.and_then(DateTime::from_timestamp_millis).unwrap_or_else(Utc::now);
-        Ok(Progress { began, done: parts.into_iter().map(|part| part.part).collect() })
+        let time = |millis| DateTime::from_timestamp_millis(millis).unwrap_or_default();
+        Ok(Progress::of(parts.into_iter().map(|Part { part, at }| (part, time(at)))))
     }
 
     async fn mark(&self, part: &str) -> Result<(), StoreError> {

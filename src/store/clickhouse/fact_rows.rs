@@ -4,7 +4,7 @@ use super::connection::Connection;
 use super::fault::Fault;
 use super::rows::version;
 use crate::event::{Decision, Fact, Kind, Outcome, RunReport, Status, StepReport, Timestamp};
-use crate::store::audit::{Among, FactId, FactRow};
+use crate::store::audit::{Among, FactId, FactRow, NAMED};
 use chrono::DateTime;
 use clickhouse::Row;
 use clickhouse::query::Query;
@@ -12,9 +12,6 @@ use clickhouse::types::UInt256;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use serde::Deserialize;
 use std::sync::Arc;
-
-/// What a question by name answers at most.
-const NAMED: usize = 1000;
 
 /// These rows, in the order of keys.
 pub(super) fn stream(

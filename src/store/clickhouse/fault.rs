@@ -158,7 +158,12 @@ fn judge(code: u32, too_many_partitions: bool) -> (Class, Option<&'static str>) 
         // ACCESS_DENIED
         497 => (Class::Us, Some("the user lacks a right: grant it")),
         // READONLY
-        164 => (Class::Us, Some("the user may only read: take `readonly` out of its profile, or use another user")),
+        164 => (
+            Class::Us,
+            Some(
+                "the user may only read: take `readonly` out of its profile (2 is enough for `verify` and `lookup`), or use another user",
+            ),
+        ),
         // UNKNOWN_DATABASE
         81 => (
             Class::Us,

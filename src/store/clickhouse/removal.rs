@@ -62,12 +62,43 @@ pub(super) async fn facts(connection: &Connection, rows: &[FactRow]) -> Result<T
             delete(connection, table, &condition, |query| query.bind(ids).bind(rows)).await?;
         }
     }
-    derived(connection, &touched).await
+    let all = derived(connection, &touched).await?;
+    unlink(connection, &touched).await?;
+    Ok(all)
+}
+
+/// Forgets links of steps of which nothing at all is left.
+async fn unlink(connection: &Connection, touched: &Touched) -> Result<(), Fault> {
+    let steps: Vec<&str> = touched.all_steps().into_iter().collect();
+    for steps in steps.chunks(KEYS_AT_ONCE) {
+        let gone = "month = 0 AND step_id IN ? AND step_id NOT IN (SELECT step_id FROM step_reports WHERE step_id IN ?)
+                    AND step_id NOT IN (SELECT step_id FROM decision_events WHERE step_id IN ?)";
+        delete(connection, "step_totals", gone, |query| query.bind(steps).bind(steps).bind(steps)).await?;
+    }
+    Ok(())
+}
+
+/// Writes the links that the reports of these steps tell of.
+pub(super) async fn link_again(connection: &Connection, touched: &Touched) -> Result<(), Fault> {
+    let steps: Vec<&str> = touched.all_steps().into_iter().collect();
+    let sql = "INSERT INTO step_totals (step_id, run_id, month, kept, eliminated, scored, max_input, max_output, version)
+               SELECT step_id, run_id, 0, 0, 0, 0, NULL, NULL, 0 FROM step_reports FINAL WHERE step_id IN ? AND run_id != ''";
+    for steps in steps.chunks(KEYS_AT_ONCE) {
+        connection.execute("write links of steps", connection.query(sql).bind(steps)).await?;
+    }
+    Ok(())
 }
 
 /// Counts the facts of days before this one and, if `erase`, takes them away, with links of steps of which nothing is left.
 pub(super) async fn before(connection: &Connection, day: NaiveDate, erase: bool) -> Result<u64, Fault> {
     let (day, mut rows) = (day.to_string(), 0);
+    if erase {
+        // While their facts still say which: the link of a step that is being stored is there before its report.
+        let old =
+            "month = 0 AND step_id IN (SELECT step_id FROM step_reports FINAL WHERE toDate32(started_at) < toDate32(?))
+                   AND step_id NOT IN (SELECT step_id FROM decision_events WHERE toDate32(timestamp) >= toDate32(?))";
+        delete(connection, "step_totals", old, |query| query.bind(&day).bind(&day)).await?;
+    }
     for kind in Kind::ALL {
         let (table, condition) = (fact_table(kind), format!("toDate32({}) < toDate32(?)", fact_time(kind)));
         let count = connection.query(&format!("SELECT count() FROM {table} FINAL WHERE {condition}")).bind(&day);
@@ -75,11 +106,6 @@ pub(super) async fn before(connection: &Connection, day: NaiveDate, erase: bool)
         if erase {
             delete(connection, table, &condition, |query| query.bind(&day)).await?;
         }
-    }
-    if erase {
-        let gone = "month = 0 AND step_id NOT IN (SELECT step_id FROM step_reports)
-                    AND step_id NOT IN (SELECT step_id FROM decision_events)";
-        delete(connection, "step_totals", gone, |query| query).await?;
     }
     Ok(rows)
 }

@@ -82,6 +82,16 @@ impl TableAudit for SqliteMetrics {
         })
     }
 
+    async fn linked_steps(&self, run_id: &str) -> Result<Vec<String>, StoreError> {
+        let run_id = run_id.to_owned();
+        self.read(move |connection| {
+            let sql =
+                "SELECT step_id FROM step_links WHERE run_id = ?1 UNION SELECT step_id FROM steps WHERE run_id = ?1";
+            connection.prepare(sql)?.query_map([run_id], |row| row.get(0))?.collect()
+        })
+        .await
+    }
+
     fn letters(&self, these: Option<Vec<String>>) -> Rows<DeadLetterRow> {
         self.stream(move |connection, rows| {
             let columns = reader::DEAD_LETTER;
@@ -108,7 +118,7 @@ impl TableAudit for SqliteMetrics {
     }
 
     fn layers(&self) -> &'static [Layer] {
-        &[Layer::Totals, Layer::Steps, Layer::Runs]
+        &[Layer::Groups, Layer::Totals, Layer::Steps, Layer::Runs]
     }
 
     async fn derived(&self, layer: Layer, keys: &Keys) -> Result<DerivedPage, StoreError> {
@@ -134,6 +144,7 @@ impl TableAudit for SqliteMetrics {
     async fn forget(&self, touched: &Touched) -> Result<Touched, StoreError> {
         let touched = touched.clone();
         self.write("remove derived rows from", Wait::Durable, move |transaction| {
+            derived::link_again(transaction, touched.all_steps().into_iter())?;
             removal::derived(transaction, &touched)?;
             Ok(touched)
         })

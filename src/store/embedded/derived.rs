@@ -10,9 +10,19 @@ use rusqlite::{Connection, OptionalExtension, Result};
 const PAGE: usize = 1000;
 
 const TOTALS: &[&str] = &["kept", "eliminated", "scored", "max_input", "max_output", "least_run_id", "version"];
+
+/// The runs that the facts of a step name.
+const RUNS_OF_STEP: &str = "SELECT run_id FROM step_reports WHERE step_id = ?1 AND run_id <> ''
+    UNION SELECT run_id FROM decision_events WHERE step_id = ?1";
+
 /// One page of a layer.
 pub(super) fn page(connection: &Connection, layer: Layer, keys: &Keys) -> Result<DerivedPage> {
     let (table, ids) = match layer {
+        Layer::Groups => (
+            "step_links",
+            "SELECT step_id FROM step_reports WHERE step_id > ?1
+             UNION SELECT step_id FROM decision_events WHERE step_id > ?1 ORDER BY 1 LIMIT ?2",
+        ),
         Layer::Totals => (
             "step_totals",
             "SELECT step_id FROM step_totals WHERE step_id > ?1
@@ -28,8 +38,8 @@ pub(super) fn page(connection: &Connection, layer: Layer, keys: &Keys) -> Result
             "SELECT run_id FROM runs WHERE run_id > ?1
              UNION SELECT run_id FROM run_reports WHERE run_id > ?1 ORDER BY 1 LIMIT ?2",
         ),
-        // Totals are kept by step here, and what steps add to runs is not kept at all.
-        Layer::Groups | Layer::Links => return Ok(DerivedPage::default()),
+        // What steps add to runs is not kept here.
+        Layer::Links => return Ok(DerivedPage::default()),
     };
     let (ids, next) = match keys {
         Keys::These(ids) => (ids.clone(), None),
@@ -40,8 +50,37 @@ pub(super) fn page(connection: &Connection, layer: Layer, keys: &Keys) -> Result
             (ids, next)
         }
     };
-    let rows = ids.into_iter().map(|id| derived(connection, layer, table, id)).collect::<Result<_>>()?;
+    let mut rows = Vec::new();
+    for id in ids {
+        match layer {
+            Layer::Groups => rows.extend(missing_links(connection, table, &id)?),
+            _ => rows.push(derived(connection, layer, table, id)?),
+        }
+    }
     Ok(DerivedPage { rows, next })
+}
+
+/// Links that the facts of a step tell of and that are not there. Others may be older than any fact.
+fn missing_links(connection: &Connection, table: &'static str, step_id: &str) -> Result<Vec<Derived>> {
+    let sql = format!("{RUNS_OF_STEP} EXCEPT SELECT run_id FROM step_links WHERE step_id = ?1");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let runs = statement.query_map([step_id], |row| row.get::<_, String>(0))?;
+    let missing = |run_id: String| {
+        let touched =
+            Touched { steps: [step_id.to_owned()].into(), runs: [run_id.clone()].into(), ..Touched::default() };
+        let key = vec![step_id.to_owned(), run_id];
+        Derived { table, key, columns: &[], stored: None, computed: Some(Values::new()), touched }
+    };
+    runs.map(|run_id| run_id.map(missing)).collect()
+}
+
+/// Writes the links that the facts of these steps tell of.
+pub(super) fn link_again<'a>(connection: &Connection, steps: impl Iterator<Item = &'a str>) -> Result<()> {
+    let sql = format!("INSERT OR IGNORE INTO step_links (run_id, step_id) SELECT run_id, ?1 FROM ({RUNS_OF_STEP})");
+    for step_id in steps {
+        connection.prepare_cached(&sql)?.execute([step_id])?;
+    }
+    Ok(())
 }
 
 fn derived(connection: &Connection, layer: Layer, table: &'static str, id: String) -> Result<Derived> {

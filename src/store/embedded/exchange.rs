@@ -8,7 +8,7 @@ use super::recompute::recompute;
 use super::sqlite_fault::{NAME, fault};
 use super::{directory, io_fault};
 use crate::store::audit::TableAudit;
-use crate::store::rebuild::{Fresh, Progress, Rebuild};
+use crate::store::rebuild::{BEGAN, Fresh, Progress, Rebuild};
 use crate::store::{Class, DecisionGroup, StoreError, Touched};
 use async_trait::async_trait;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -18,7 +18,6 @@ use std::sync::Arc;
 
 /// The directory of the fresh tables, in the data directory.
 const FOLDER: &str = "rebuild";
-const BEGAN: &str = "began";
 
 const TABLES: [&str; 8] =
     ["decision_events", "step_reports", "run_reports", "step_links", "step_totals", "steps", "runs", "dead_letters"];
@@ -62,11 +61,9 @@ impl Fresh for FreshTables {
             let rows = statement.query_map((), |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
             rows.collect::<Sqlite<Vec<_>>>()
         };
-        let rows = self.fresh.read(rows).await?;
-        let began =
-            rows.iter().find(|(part, _)| part == BEGAN).and_then(|(_, at)| DateTime::parse_from_rfc3339(at).ok());
-        let began = began.map_or_else(Utc::now, |at| at.to_utc());
-        Ok(Progress { began, done: rows.into_iter().map(|(part, _)| part).collect() })
+        let rows = self.fresh.read(rows).await?.into_iter();
+        let time = |at: String| DateTime::parse_from_rfc3339(&at).map(|at| at.to_utc()).unwrap_or_default();
+        Ok(Progress::of(rows.map(|(part, at)| (part, time(at)))))
     }
 
     async fn mark(&self, part: &str) -> Result<(), StoreError> {

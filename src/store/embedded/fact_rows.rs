@@ -5,12 +5,9 @@ use super::{decisions, reports};
 use crate::digest::Sha256;
 use crate::event::{Fact, Kind};
 use crate::numbers::{ReportOrder, Version};
-use crate::store::audit::{Among, FactId, FactRow, fact_time};
+use crate::store::audit::{Among, FactId, FactRow, NAMED, fact_time};
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Result, Row, ToSql};
-
-/// What a question by name answers at most.
-const NAMED: usize = 1000;
 
 /// Hands these rows over in the order of keys, until told to stop.
 pub(super) fn each(

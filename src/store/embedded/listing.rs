@@ -4,8 +4,8 @@ use super::directory;
 use super::files::Files;
 use super::io_fault::{fault, item_fault};
 use super::shards::Shards;
-use crate::store::StoreError;
-use crate::store::audit::Listed;
+use crate::store::audit::{Deleted, Level, Listed};
+use crate::store::{StoreError, Tag};
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fs::{self, ReadDir};
 use std::io::{Error, ErrorKind};
@@ -15,15 +15,26 @@ use std::path::Path;
 /// least names that a pass over all of them finds.
 const PAGE: usize = 10_000;
 
-/// The names of the folders right below `prefix`, in order.
-pub(super) fn folders(files: &Files, prefix: &str) -> Result<Vec<String>, StoreError> {
-    let mut names = BTreeSet::new();
+/// How many objects are named where there should be none.
+const STRAYS: usize = 500;
+
+/// What is right below `prefix`.
+pub(super) fn level(files: &Files, prefix: &str) -> Result<Level, StoreError> {
+    let (mut folders, mut objects) = (BTreeSet::new(), Vec::new());
     each_name(&files.root().join(prefix), |name, is_dir| {
         if is_dir {
-            names.insert(name);
+            folders.insert(name);
+        } else if objects.len() < STRAYS {
+            objects.push(format!("{prefix}{name}"));
         }
     })?;
-    Ok(names.into_iter().collect())
+    Ok(Level { folders: folders.into_iter().collect(), objects })
+}
+
+/// One object, without its bytes.
+pub(super) fn stat(files: &Files, key: &str) -> Result<Option<Listed>, StoreError> {
+    let (folder, name) = key.rsplit_once('/').unwrap_or(("", key));
+    look(&files.root().join(folder), folder, name.to_owned())
 }
 
 /// The next page of the objects in the one folder that `prefix` leads into.
@@ -31,11 +42,6 @@ pub(super) fn list(files: &Files, prefix: &str, after: &str) -> Result<Vec<Liste
     let (folder, start) = prefix.rsplit_once('/').unwrap_or(("", prefix));
     let after = after.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')).unwrap_or_default();
     let path = files.root().join(folder);
-    if start.ends_with(".json") {
-        // A whole name: no need to read the folder.
-        let one = if start > after { look(&path, folder, start.to_owned())? } else { None };
-        return Ok(one.into_iter().collect());
-    }
     let mut least: BinaryHeap<String> = BinaryHeap::new();
     each_name(&path, |name, is_dir| {
         if is_dir || !name.starts_with(start) || name.as_str() <= after {
@@ -114,4 +120,18 @@ pub(super) fn delete(files: &Files, keys: &[String]) -> Vec<Result<(), StoreErro
         }
     }
     answers
+}
+
+/// Compare and delete.
+pub(super) fn delete_if(files: &Files, key: &str, tag: &Tag) -> Result<Deleted, StoreError> {
+    let path = files.root().join(key);
+    let _held = files.shards().lock(Shards::of(key))?;
+    if files.read(key)?.is_none_or(|existing| existing.tag != *tag) {
+        return Ok(Deleted::Changed);
+    }
+    fs::remove_file(&path).map_err(|error| item_fault("delete", &path, &error))?;
+    if let Some(folder) = path.parent().filter(|_| files.durable()) {
+        directory::sync(folder).map_err(|error| fault("sync", folder, &error))?;
+    }
+    Ok(Deleted::Deleted)
 }

@@ -3,8 +3,8 @@ use super::files::Files;
 use super::io_fault::NAME;
 use super::listing;
 use crate::object::Object;
-use crate::store::audit::{Listed, ObjectAudit};
-use crate::store::{Created, Existing, RawStore, Replaced, StoreError, Tag};
+use crate::store::audit::{Deleted, Level, Listed, ObjectAudit};
+use crate::store::{Created, Existing, RawStore, Replaced, StoreError, Tag, read_limit};
 use async_trait::async_trait;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,9 +18,10 @@ pub struct FileObjects(Turns<Files>);
 
 impl FileObjects {
     /// Opens the objects in `dir`, which is created if absent. Without `durable` nothing waits for the disk: what was
-    /// stored survives the end of the process, but not a power cut.
-    pub fn open(dir: &Path, durable: bool) -> Result<Self, StoreError> {
-        Ok(FileObjects(Turns::new(Files::open(dir, durable)?)))
+    /// stored survives the end of the process, but not a power cut. An object that is there already and longer than what
+    /// we write ourselves for messages of `max_event_bytes` is [not read](read_limit).
+    pub fn open(dir: &Path, durable: bool, max_event_bytes: usize) -> Result<Self, StoreError> {
+        Ok(FileObjects(Turns::new(Files::open(dir, durable, read_limit(max_event_bytes))?)))
     }
 
     /// Answers for a group, on a thread that may block.
@@ -67,9 +68,14 @@ impl RawStore for FileObjects {
 
 #[async_trait]
 impl ObjectAudit for FileObjects {
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+    async fn level(&self, prefix: &str) -> Result<Level, StoreError> {
         let prefix = prefix.to_owned();
-        self.0.blocking(NAME, move |files| listing::folders(files, &prefix)).await?
+        self.0.blocking(NAME, move |files| listing::level(files, &prefix)).await?
+    }
+
+    async fn stat(&self, keys: &[String]) -> Vec<Result<Option<Listed>, StoreError>> {
+        let keys = keys.to_vec();
+        self.group(keys.len(), move |files| keys.iter().map(|key| listing::stat(files, key)).collect()).await
     }
 
     async fn list(&self, prefix: &str, after: &str) -> Result<Vec<Listed>, StoreError> {
@@ -80,5 +86,10 @@ impl ObjectAudit for FileObjects {
     async fn delete(&self, keys: &[String]) -> Vec<Result<(), StoreError>> {
         let keys = keys.to_vec();
         self.group(keys.len(), move |files| listing::delete(files, &keys)).await
+    }
+
+    async fn delete_if(&self, key: &str, tag: &Tag) -> Result<Deleted, StoreError> {
+        let (key, tag) = (key.to_owned(), tag.clone());
+        self.0.blocking(NAME, move |files| listing::delete_if(files, &key, &tag)).await?
     }
 }

@@ -10,8 +10,8 @@ use super::{NAME, failed::Failed};
 use crate::aws::Trust;
 use crate::config;
 use crate::object::Object;
-use crate::store::audit::{Listed, ObjectAudit};
-use crate::store::{Class, Created, Existing, RawStore, Replaced, StoreError, Tag};
+use crate::store::audit::{Deleted, Level, Listed, ObjectAudit};
+use crate::store::{Class, Created, Existing, RawStore, Replaced, StoreError, Tag, read_limit};
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use std::fmt;
@@ -23,9 +23,6 @@ use tokio_util::task::AbortOnDropHandle;
 /// Requests of one call that are under way at the same time: enough to keep a server busy that takes 10 ms for each, few
 /// enough for its limits on connections. The pipeline has at most two calls open.
 const AT_ONCE: usize = 64;
-
-/// The least that is read of an object.
-const MIN_READ_LIMIT: u64 = 64 << 20;
 
 /// Objects in one bucket.
 #[derive(Debug, Clone)]
@@ -55,13 +52,6 @@ impl S3Objects {
             fallback: Fallback::default(),
         })))
     }
-}
-
-/// The longest object that we write ourselves is a dead letter whose body needs six bytes for each of its own
-/// (`\u0001`).
-fn read_limit(max_event_bytes: usize) -> u64 {
-    let letter = (max_event_bytes as u64).saturating_mul(6).saturating_add(64 << 10);
-    letter.max(MIN_READ_LIMIT)
 }
 
 #[async_trait]
@@ -103,9 +93,13 @@ impl RawStore for S3Objects {
 
 #[async_trait]
 impl ObjectAudit for S3Objects {
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+    async fn level(&self, prefix: &str) -> Result<Level, StoreError> {
         let bucket = self.0.bucket().await?;
-        bucket.folders(prefix).await.map_err(|failed| fault(Doing::List(prefix), &failed, bucket.place()))
+        bucket.level(prefix).await.map_err(|failed| fault(Doing::List(prefix), &failed, bucket.place()))
+    }
+
+    async fn stat(&self, keys: &[String]) -> Vec<Result<Option<Listed>, StoreError>> {
+        self.each(keys, |inner, key| async move { inner.stat(&key).await }).await
     }
 
     async fn list(&self, prefix: &str, after: &str) -> Result<Vec<Listed>, StoreError> {
@@ -122,6 +116,11 @@ impl ObjectAudit for S3Objects {
             }
         }
         answers
+    }
+
+    async fn delete_if(&self, key: &str, tag: &Tag) -> Result<Deleted, StoreError> {
+        let bucket = self.0.bucket().await?;
+        bucket.delete_if(key, tag).await.map_err(|failed| fault(Doing::Delete(key), &failed, bucket.place()))
     }
 }
 
@@ -171,6 +170,11 @@ impl Inner {
         bucket.get(key).await.map_err(|failed| fault(Doing::Read(key), &failed, bucket.place()))
     }
 
+    async fn stat(&self, key: &str) -> Result<Option<Listed>, StoreError> {
+        let bucket = self.bucket().await?;
+        bucket.stat(key).await.map_err(|failed| fault(Doing::Read(key), &failed, bucket.place()))
+    }
+
     async fn delete(&self, keys: &[String]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         let bucket = self.bucket().await?;
         let first = keys.first().map_or("", String::as_str);
@@ -205,16 +209,5 @@ fn write_fault(object: &Object, failed: &Failed, place: &Place) -> StoreError {
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("S3").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::read_limit;
-
-    #[test]
-    fn what_we_write_can_be_read() {
-        assert_eq!(read_limit(10 << 20), 64 << 20);
-        assert_eq!(read_limit(1 << 30), (6 << 30) + (64 << 10));
     }
 }

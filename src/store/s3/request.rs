@@ -8,6 +8,7 @@ use crate::jitter::jitter;
 use crate::object::Object;
 use crate::store::{Existing, Tag};
 use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use bytes::{Bytes, BytesMut};
@@ -130,11 +131,14 @@ impl Bucket {
 
     /// What names the present content of a key.
     pub(super) async fn tag(&self, key: &str) -> Result<Option<Tag>, Failed> {
+        Ok(self.head(key).await?.and_then(|found| found.e_tag().map(|tag| Tag(tag.to_owned()))))
+    }
+
+    /// An object without its bytes.
+    pub(super) async fn head(&self, key: &str) -> Result<Option<HeadObjectOutput>, Failed> {
         match self.client.head_object().bucket(&self.place.bucket).key(key).send().await.map_err(Failed::of) {
-            Ok(answer) => match answer.e_tag() {
-                Some(tag) => Ok(Some(Tag(tag.to_owned()))),
-                None => Err(Answer::strange(200, answer.content_type())),
-            },
+            Ok(answer) if answer.e_tag().is_none() => Err(Answer::strange(200, answer.content_type())),
+            Ok(answer) => Ok(Some(answer)),
             Err(failed) if failed.status() == Some(404) => Ok(None),
             // To HEAD there is no body, so no code either.
             Err(Failed::Answered(mut answer)) if answer.status == 403 && answer.code.is_none() => {
