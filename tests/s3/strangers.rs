@@ -145,6 +145,13 @@ async fn what_is_no_s3_server_is_not_taken_for_one() {
         assert_says(&store.probe().await.unwrap_err(), Class::Us, sentence);
         assert_says(&refused(&settings).await, Class::Us, sentence);
     }
+    // Nor because a framework tags its pages.
+    let fake = Fake::always(http("200 OK", &format!("{html}ETag: W/\"13-abc\"\r\n"), "<html>all is well</html>")).await;
+    let store = open(&at(&fake.url()));
+    assert_says(&create_refused(&store).await, Class::Us, &["does not answer like an S3 server"]);
+    let tagged = [(object(KEY, "{}"), Tag("\"a\"".into()))];
+    let replaced = store.replace(&tagged).await.remove(0);
+    assert_says(&replaced.unwrap_err(), Class::Us, &["does not answer like an S3 server"]);
     let gateway = http("502 Bad Gateway", html, "<html>nginx</html>");
     assert_says(&write_refused_by(gateway).await, Class::Transient, &["something between", "HTTP 502, text/html"]);
     let too_large = http("413 Request Entity Too Large", html, "<html>nginx</html>");

@@ -94,8 +94,9 @@ impl Bucket {
         };
         let conditional = !matches!(condition, Condition::None);
         match request.send().await.map_err(Failed::of) {
-            // A server that is none of S3 may answer 200 to anything; only S3 gives a tag for it.
-            Ok(stored) if stored.e_tag().is_none() => Err(Answer::strange(200, None)),
+            // A server that is none of S3 may answer 200 to anything; only S3 gives a tag for it. One of a page is weak, where
+            // a framework adds it by itself.
+            Ok(stored) if stored.e_tag().is_none_or(|tag| tag.starts_with("W/")) => Err(Answer::strange(200, None)),
             Ok(_) => Ok(Put::Stored),
             Err(failed) if conditional && failed.status() == Some(412) => Ok(Put::Refused),
             Err(failed) if matches!(condition, Condition::Holds(_)) && failed.code() == Some("NoSuchKey") => {
