@@ -1,9 +1,11 @@
 //! What S3 and SQS have in common: whose certificates are trusted, how long to wait, where AWS's own configuration is found,
 //! and why there was no answer.
 
+mod keys;
 mod trust;
 mod unreached;
 
+pub(crate) use keys::Keys;
 pub(crate) use trust::Trust;
 pub(crate) use unreached::{Unreached, broken_body, root_cause, unreached};
 
@@ -11,10 +13,11 @@ use crate::causes::causes;
 use crate::config::Credentials;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::Credentials as Keys;
 use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::{Provider, TlsContext, rustls_provider::CryptoMode};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpClient};
 use secrecy::ExposeSecret;
 use std::error::Error;
 use std::time::Duration;
@@ -54,9 +57,15 @@ pub(crate) async fn discover(given: Given<'_>, http: SharedHttpClient) -> Option
 }
 
 /// For the SDK.
-pub(crate) fn credentials(keys: &Credentials) -> Keys {
+pub(crate) fn credentials(keys: &Credentials) -> aws_credential_types::Credentials {
     let token = keys.session_token.as_ref().map(|token| token.expose_secret().to_owned());
-    Keys::new(keys.access_key.expose_secret(), keys.secret_key.expose_secret(), token, None, "settings")
+    aws_credential_types::Credentials::new(
+        keys.access_key.expose_secret(),
+        keys.secret_key.expose_secret(),
+        token,
+        None,
+        "settings",
+    )
 }
 
 /// For one attempt of a request.
@@ -71,6 +80,19 @@ pub(crate) fn http_client(tls: TlsContext) -> SharedHttpClient {
         .tls_provider(Provider::rustls(CryptoMode::Ring))
         .tls_context(tls)
         .build_https()
+}
+
+/// What sends requests that are signed by ourselves, in the same way. How long to wait for an answer is left to who sends.
+pub(crate) fn connector(tls: TlsContext) -> Connector {
+    let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
+    Connector::builder()
+        .connector_settings(settings)
+        .sleep_impl(TokioSleep::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .enable_tcp_nodelay(true)
+        .tls_provider(Provider::rustls(CryptoMode::Ring))
+        .tls_context(tls)
+        .build()
 }
 
 /// Why a request could not be signed, where that is so: the chain found no credentials.

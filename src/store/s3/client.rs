@@ -3,9 +3,11 @@
 use super::NAME;
 use super::place::Place;
 use super::request::Bucket;
+use super::signed::{Parts, Signed, is_plain};
 use crate::aws::{self, BEHAVIOR, DISCOVERY_TIMEOUT, Given, Trust};
 use crate::config::{self, S3Flavor};
 use crate::store::{Class, StoreError};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{
@@ -23,8 +25,9 @@ pub(super) fn trust(settings: &config::S3) -> Result<Trust, StoreError> {
 
 /// A client for the bucket. Speaks to nobody, except where AWS's own configuration has to be found.
 pub(super) async fn bucket(settings: &config::S3, trust: &Trust, read_limit: u64) -> Result<Bucket, StoreError> {
-    let http = aws::http_client(trust.context().map_err(|why| StoreError::new(NAME, Class::Us, why))?);
-    let (builder, region, endpoint) = match settings.flavor {
+    let tls = trust.context().map_err(|why| StoreError::new(NAME, Class::Us, why))?;
+    let http = aws::http_client(tls.clone());
+    let Found { builder, region, endpoint, keys } = match settings.flavor {
         S3Flavor::Minio => minio(settings),
         S3Flavor::Aws => found(settings, http.clone()).await?,
     };
@@ -44,10 +47,28 @@ pub(super) async fn bucket(settings: &config::S3, trust: &Trust, read_limit: u64
         // It watches long streams; our bodies are small, and each request has its timeout.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     let client = Client::from_conf(named(builder).build());
-    Ok(Bucket::new(client, Place::new(settings, server), region, settings.timeout, read_limit))
+    let signed = match keys.filter(|_| is_plain(&settings.bucket)) {
+        Some(provider) => {
+            let (connector, keys) = (aws::connector(tls), aws::Keys::new(provider));
+            let parts = Parts { connector, keys, region: region.clone(), timeout: settings.timeout };
+            Signed::new(&client, &settings.bucket, parts).await.ok()
+        }
+        None => None,
+    };
+    let place = Place::new(settings, server);
+    Ok(Bucket::new(client, signed, place, region, settings.timeout, read_limit))
 }
 
-fn minio(settings: &config::S3) -> (Builder, String, Option<String>) {
+/// What is known before the first request.
+struct Found {
+    builder: Builder,
+    region: String,
+    endpoint: Option<String>,
+    /// `None`: requests are not signed.
+    keys: Option<SharedCredentialsProvider>,
+}
+
+fn minio(settings: &config::S3) -> Found {
     let region = settings.region.clone().unwrap_or_else(|| "us-east-1".into());
     let mut builder = match &settings.credentials {
         Some(keys) => Builder::new().credentials_provider(aws::credentials(keys)),
@@ -55,11 +76,12 @@ fn minio(settings: &config::S3) -> (Builder, String, Option<String>) {
         None => Builder::new().allow_no_auth(),
     };
     builder.set_endpoint_url(settings.endpoint.clone());
-    (builder, region, settings.endpoint.clone())
+    let keys = settings.credentials.as_ref().map(|keys| SharedCredentialsProvider::new(aws::credentials(keys)));
+    Found { builder, region, endpoint: settings.endpoint.clone(), keys }
 }
 
 /// Our settings, and for what they leave open AWS's own.
-async fn found(settings: &config::S3, http: SharedHttpClient) -> Result<(Builder, String, Option<String>), StoreError> {
+async fn found(settings: &config::S3, http: SharedHttpClient) -> Result<Found, StoreError> {
     let given = Given {
         region: settings.region.as_deref(),
         endpoint: settings.endpoint.as_deref(),
@@ -78,7 +100,8 @@ async fn found(settings: &config::S3, http: SharedHttpClient) -> Result<(Builder
         StoreError::new(NAME, Class::Us, text)
     })?;
     let endpoint = found.endpoint_url().map(str::to_owned);
-    Ok((Builder::from(&found), region.to_string(), endpoint))
+    let keys = found.credentials_provider();
+    Ok(Found { builder: Builder::from(&found), region: region.to_string(), endpoint, keys })
 }
 
 /// Says who we are in the server's log.

@@ -55,21 +55,32 @@ impl Answer {
         Failed::Answered(Box::new(Answer { status: 400, code, message, ..Answer::default() }))
     }
 
+    /// An answer of the wrong kind whose body has been read.
+    pub(super) fn in_full(response: &HttpResponse, body: &[u8]) -> Failed {
+        let body = String::from_utf8_lossy(body);
+        let (code, message) = (xml_text(&body, "Code"), xml_text(&body, "Message"));
+        Failed::Answered(Box::new(Answer::read(response, &body, code, message)))
+    }
+
     fn of(response: &HttpResponse, code: Option<&str>, message: Option<&str>) -> Self {
         let body = response.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
+        Answer::read(response, &body, code, message)
+    }
+
+    fn read(response: &HttpResponse, body: &str, code: Option<&str>, message: Option<&str>) -> Self {
         let header = |name| response.headers().get(name);
         let time = |text: &str| DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc2822(text)).ok();
         // Where there is none, the SDK makes one up for some answers.
         let code = code.filter(|_| body.contains("<Code>"));
-        let said = xml_text(&body, "ServerTime").and_then(time).or_else(|| header("date").and_then(time));
+        let said = xml_text(body, "ServerTime").and_then(time).or_else(|| header("date").and_then(time));
         Answer {
             status: response.status().as_u16(),
             code: code.map(str::to_owned),
             message: message.map(|text| shortened(text, 300)),
             content_type: header("content-type").map(|text| shortened(text, 60)),
-            region: header("x-amz-bucket-region").or_else(|| xml_text(&body, "Region")).map(str::to_owned),
-            host: xml_text(&body, "Endpoint").map(str::to_owned),
-            key: xml_text(&body, "Key").map(str::to_owned),
+            region: header("x-amz-bucket-region").or_else(|| xml_text(body, "Region")).map(str::to_owned),
+            host: xml_text(body, "Endpoint").map(str::to_owned),
+            key: xml_text(body, "Key").map(str::to_owned),
             server_time: said.map(|time| time.to_utc()),
             wants_tls: body.contains("HTTP request to an HTTPS server") || body.contains("plain HTTP request was sent"),
         }
@@ -125,6 +136,14 @@ impl Failed {
     pub(super) fn code(&self) -> Option<&str> {
         match self {
             Failed::Answered(answer) => answer.code.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The server's clock, where ours is too far from it.
+    pub(super) fn skewed(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Failed::Answered(answer) if self.code() == Some("RequestTimeTooSkewed") => answer.server_time,
             _ => None,
         }
     }

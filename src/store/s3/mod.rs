@@ -19,6 +19,7 @@ mod objects;
 mod place;
 mod prepare;
 mod request;
+mod signed;
 mod verdict;
 
 pub use objects::S3Objects;

@@ -3,6 +3,7 @@
 use super::failed::{Answer, Failed};
 use super::metadata::metadata;
 use super::place::Place;
+use super::signed::{Signed, is_small};
 use crate::aws::{Unreached, broken_body, root_cause};
 use crate::jitter::jitter;
 use crate::object::Object;
@@ -18,6 +19,8 @@ use tokio::time::{sleep, timeout};
 /// A client and the bucket it is for.
 pub(super) struct Bucket {
     client: Client,
+    /// For small writes, where they need no more.
+    signed: Option<Signed>,
     place: Place,
     region: String,
     timeout: Duration,
@@ -48,8 +51,15 @@ pub(super) enum Put {
 const COLLISIONS: u32 = 5;
 
 impl Bucket {
-    pub(super) fn new(client: Client, place: Place, region: String, timeout: Duration, read_limit: u64) -> Self {
-        Bucket { client, place, region, timeout, read_limit }
+    pub(super) fn new(
+        client: Client,
+        signed: Option<Signed>,
+        place: Place,
+        region: String,
+        timeout: Duration,
+        read_limit: u64,
+    ) -> Self {
+        Bucket { client, signed, place, region, timeout, read_limit }
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -77,6 +87,9 @@ impl Bucket {
     }
 
     async fn put_once(&self, object: &Object, condition: Condition<'_>) -> Result<Put, Failed> {
+        if let Some(signed) = self.signed.as_ref().filter(|_| is_small(object)) {
+            return signed.put(object, condition).await;
+        }
         let mut request = self
             .client
             .put_object()
@@ -92,18 +105,7 @@ impl Bucket {
             Condition::Absent => request.if_none_match("*"),
             Condition::Holds(tag) => request.if_match(&tag.0),
         };
-        let conditional = !matches!(condition, Condition::None);
-        match request.send().await.map_err(Failed::of) {
-            // A server that is none of S3 may answer 200 to anything; only S3 gives a tag for it. One of a page is weak, where
-            // a framework adds it by itself.
-            Ok(stored) if stored.e_tag().is_none_or(|tag| tag.starts_with("W/")) => Err(Answer::strange(200, None)),
-            Ok(_) => Ok(Put::Stored),
-            Err(failed) if conditional && failed.status() == Some(412) => Ok(Put::Refused),
-            Err(failed) if matches!(condition, Condition::Holds(_)) && failed.code() == Some("NoSuchKey") => {
-                Ok(Put::Refused)
-            }
-            Err(failed) => Err(failed),
-        }
+        judged(request.send().await.map(|stored| stored.e_tag().map(str::to_owned)).map_err(Failed::of), condition)
     }
 
     /// Reads an object.
@@ -164,6 +166,22 @@ impl Bucket {
     }
 }
 
+/// What an answer to a write comes to; a good one is its tag.
+pub(super) fn judged(answer: Result<Option<String>, Failed>, condition: Condition<'_>) -> Result<Put, Failed> {
+    let conditional = !matches!(condition, Condition::None);
+    match answer {
+        // A server that is none of S3 may answer 200 to anything; only S3 gives a tag for it. One of a page is weak, where
+        // a framework adds it by itself.
+        Ok(tag) if tag.as_ref().is_none_or(|tag| tag.starts_with("W/")) => Err(Answer::strange(200, None)),
+        Ok(_) => Ok(Put::Stored),
+        Err(failed) if conditional && failed.status() == Some(412) => Ok(Put::Refused),
+        Err(failed) if matches!(condition, Condition::Holds(_)) && failed.code() == Some("NoSuchKey") => {
+            Ok(Put::Refused)
+        }
+        Err(failed) => Err(failed),
+    }
+}
+
 fn collided(failed: &Failed) -> bool {
     matches!(failed.code(), Some("ConditionalRequestConflict" | "OperationAborted"))
 }
@@ -173,7 +191,7 @@ fn pause(sent: u32) -> Duration {
     jitter(Duration::from_millis(20 << sent))
 }
 
-async fn collect(mut stream: ByteStream, limit: u64) -> Result<Bytes, Failed> {
+pub(super) async fn collect(mut stream: ByteStream, limit: u64) -> Result<Bytes, Failed> {
     let broken = |error| Failed::Unreached(broken_body(&error), root_cause(&error));
     let mut whole = BytesMut::new();
     let mut first = Bytes::new();

@@ -1,0 +1,221 @@
+//! Small PUTs, signed and sent without the SDK: one request an event is what a worker spends most of its time on, and there
+//! the SDK costs several times what the request itself does.
+//!
+//! Signature, connections, TLS and what errors mean stay those of the SDK's own crates; where the bucket is it is asked
+//! once. What it cannot do goes through the SDK: buckets that are open to all, S3 Express, access points of several
+//! regions, and large bodies.
+
+use super::failed::{Answer, Failed};
+use super::metadata::metadata;
+use super::request::{Condition, Put, collect, judged};
+use crate::aws::{Keys, Unreached, root_cause};
+use crate::digest::Sha256;
+use crate::object::Object;
+use aws_credential_types::Credentials;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::{HttpRequest, HttpResponse};
+use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::operation::put_object::PutObjectError;
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningInstructions, SigningSettings,
+    UriPathNormalizationMode, sign,
+};
+use aws_sigv4::sign::v4;
+use aws_smithy_http_client::Connector;
+use aws_smithy_runtime_api::client::http::HttpConnector;
+use aws_smithy_runtime_api::client::identity::Identity;
+use chrono::Utc;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::error::Error;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+use tokio::time::timeout;
+
+/// Larger bodies ask first whether they are welcome, which is the SDK's business.
+const MAX_BODY: usize = 1 << 20;
+/// What is read of an answer: an error is a few hundred bytes.
+const MAX_ANSWER: u64 = 64 << 10;
+/// In seconds. No clock is off by so much.
+const A_YEAR: i64 = 365 * 86_400;
+/// As S3 wants it in a path.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+
+/// Who we are in the server's log, spelt so that the same words are in what the SDK sends.
+const USER_AGENT: &str =
+    concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"), " app/", env!("CARGO_PKG_NAME"));
+
+/// What signs and sends.
+#[derive(Debug)]
+pub(super) struct Signed {
+    connector: Connector,
+    keys: Keys,
+    region: String,
+    /// `https://bucket.s3.eu-west-1.amazonaws.com/`, or with the bucket in the path.
+    base: String,
+    timeout: Duration,
+    /// How many seconds the server's clock is ahead of ours, once it has told us off.
+    ahead: AtomicI64,
+}
+
+/// What is needed for it.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) connector: Connector,
+    pub(super) keys: Keys,
+    pub(super) region: String,
+    pub(super) timeout: Duration,
+}
+
+/// Whether the SDK is not needed for a bucket of this name.
+pub(super) fn is_plain(bucket: &str) -> bool {
+    !bucket.starts_with("arn:") && !bucket.ends_with("--x-s3")
+}
+
+/// Whether it is not needed for this body.
+pub(super) fn is_small(object: &Object) -> bool {
+    object.body.len() <= MAX_BODY
+}
+
+impl Signed {
+    /// Asks the SDK where the bucket is. Speaks to no server.
+    pub(super) async fn new(client: &Client, bucket: &str, parts: Parts) -> Result<Self, Failed> {
+        let Parts { connector, keys, region, timeout } = parts;
+        let soon = PresigningConfig::expires_in(Duration::from_secs(60));
+        let soon = soon.map_err(|error| Failed::unsendable(error.to_string()))?;
+        // The answer does not depend on the keys, and those of the chain may not be there yet.
+        let anybody = Credentials::new("anybody", "anybody", None, None, "placeholder");
+        let client = Client::from_conf(client.config().to_builder().credentials_provider(anybody).build());
+        let asked = client.put_object().bucket(bucket).key("k").presigned(soon).await.map_err(Failed::of)?;
+        let base = asked.uri().split('?').next().and_then(|path| path.strip_suffix('k'));
+        let base = base.ok_or_else(|| Failed::unsendable(format!("the SDK has no URL for the bucket {bucket}")))?;
+        Ok(Signed { connector, keys, region, base: base.to_owned(), timeout, ahead: AtomicI64::new(0) })
+    }
+
+    /// Writes an object, once. Where the clocks are too far apart for that, the next one goes by the server's.
+    pub(super) async fn put(&self, object: &Object, condition: Condition<'_>) -> Result<Put, Failed> {
+        match timeout(self.timeout, self.send(object, condition)).await {
+            Ok(answer) => judged(answer, condition),
+            Err(_) => {
+                let seconds = self.timeout.as_secs_f32();
+                Err(Failed::Unreached(Unreached::Late, format!("no answer within {seconds} s")))
+            }
+        }
+    }
+
+    /// Answers with whether it came with a tag.
+    async fn send(&self, object: &Object, condition: Condition<'_>) -> Result<Option<String>, Failed> {
+        let identity = self.keys.get().await.map_err(|error| Failed::Credentials(root_cause(&error)))?;
+        let ahead = self.ahead.load(Relaxed);
+        let now = if ahead < 0 { SystemTime::now() - seconds(ahead) } else { SystemTime::now() + seconds(ahead) };
+        let request = self.request(object, condition, &identity, now)?;
+        let failed = |error| Failed::of(SdkError::<PutObjectError, HttpResponse>::dispatch_failure(error));
+        let mut response = self.connector.call(request).await.map_err(failed)?;
+        let tag = response.headers().get("etag").map(str::to_owned);
+        // Read to its end, or the connection could not be used again.
+        let body = collect(ByteStream::new(response.take_body()), MAX_ANSWER).await?;
+        if response.status().is_success() {
+            return Ok(tag);
+        }
+        let failed = Answer::in_full(&response, &body);
+        let ahead = failed.skewed().map(|server_time| (server_time - Utc::now()).num_seconds());
+        if let Some(ahead) = ahead.filter(|ahead| ahead.abs() < A_YEAR) {
+            self.ahead.store(ahead, Relaxed);
+        }
+        Err(failed)
+    }
+
+    fn request(
+        &self,
+        object: &Object,
+        condition: Condition<'_>,
+        identity: &Identity,
+        now: SystemTime,
+    ) -> Result<HttpRequest, Failed> {
+        let unsendable = |error: &dyn std::fmt::Display| Failed::unsendable(error.to_string());
+        let uri = format!("{}{}", self.base, utf8_percent_encode(&object.key, ENCODED));
+        let mut headers: Vec<(String, String)> = vec![("content-type".into(), "application/json".into())];
+        headers.extend(metadata(object).map(|(name, value)| (format!("x-amz-meta-{name}"), value)));
+        match condition {
+            Condition::None => {}
+            Condition::Absent => headers.push(("if-none-match".into(), "*".into())),
+            Condition::Holds(tag) => headers.push(("if-match".into(), tag.0.clone())),
+        }
+        let signature = signature("PUT", &uri, &headers, &object.sha256, identity, &self.region, now)
+            .map_err(|e| unsendable(&e))?;
+        let mut request = HttpRequest::new(SdkBody::from(object.body.clone()));
+        request.set_method("PUT").map_err(|error| unsendable(&error))?;
+        request.set_uri(uri).map_err(|error| unsendable(&error))?;
+        let all = request.headers_mut();
+        for (name, value) in headers {
+            all.try_insert(name, value).map_err(|error| unsendable(&error))?;
+        }
+        all.try_insert("user-agent", USER_AGENT).map_err(|error| unsendable(&error))?;
+        for (name, value) in signature.headers() {
+            all.try_insert(name.to_owned(), value.to_owned()).map_err(|error| unsendable(&error))?;
+        }
+        Ok(request)
+    }
+}
+
+fn seconds(count: i64) -> Duration {
+    Duration::from_secs(count.unsigned_abs())
+}
+
+/// The headers that sign a request with these.
+fn signature(
+    method: &str,
+    uri: &str,
+    headers: &[(String, String)],
+    body: &Sha256,
+    identity: &Identity,
+    region: &str,
+    now: SystemTime,
+) -> Result<SigningInstructions, Box<dyn Error + Send + Sync>> {
+    let mut settings = SigningSettings::default();
+    settings.percent_encoding_mode = PercentEncodingMode::Single;
+    settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    let params = v4::SigningParams::builder().identity(identity).region(region).name("s3").time(now);
+    let params = params.settings(settings).build()?.into();
+    let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let request = SignableRequest::new(method, uri, headers, SignableBody::Precomputed(body.to_string()))?;
+    Ok(sign(request, &params)?.into_parts().0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example that AWS publishes for a PUT.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>
+    #[test]
+    fn the_published_signature() {
+        let keys = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
+        let identity = Identity::from(Credentials::new(keys.0, keys.1, None, None, "test"));
+        let uri = format!("https://examplebucket.s3.amazonaws.com/{}", utf8_percent_encode("test$file.text", ENCODED));
+        let headers = [("date", "Fri, 24 May 2013 00:00:00 GMT"), ("x-amz-storage-class", "REDUCED_REDUNDANCY")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_369_353_600);
+        let body = Sha256::of(b"Welcome to Amazon S3.");
+        let signed = signature("PUT", &uri, &headers, &body, &identity, "us-east-1", now).unwrap();
+        let header = |name: &str| signed.headers().find(|header| header.0 == name).unwrap().1.to_owned();
+        assert_eq!(
+            header("authorization"),
+            "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request, \
+             SignedHeaders=date;host;x-amz-content-sha256;x-amz-date;x-amz-storage-class, \
+             Signature=98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd"
+        );
+        assert_eq!(header("x-amz-date"), "20130524T000000Z");
+        let digest = "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072";
+        assert_eq!(header("x-amz-content-sha256"), digest);
+    }
+
+    #[test]
+    fn who_needs_the_sdk() {
+        assert!(is_plain("xray-raw") && is_plain("a.b.c"));
+        assert!(!is_plain("fast--use1-az4--x-s3") && !is_plain("arn:aws:s3::123456789012:accesspoint/a.mrap"));
+    }
+}
