@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 /// A client and the bucket it is for.
 pub(super) struct Bucket {
     client: Client,
-    /// For small writes, where they need no more.
+    /// For reads and small writes, where they need no more.
     signed: Option<Signed>,
     place: Place,
     region: String,
@@ -45,6 +45,16 @@ pub(super) enum Put {
     Stored,
     /// The condition does not hold; nothing was changed.
     Refused,
+}
+
+/// What came back to a read, the body not yet read.
+pub(super) struct Got {
+    pub(super) tag: Option<String>,
+    pub(super) content_type: Option<String>,
+    pub(super) length: Option<u64>,
+    /// `None`: it was written by the worker of before.
+    pub(super) digest: Option<String>,
+    pub(super) body: ByteStream,
 }
 
 /// How often a write that met another one under way is sent before the pipeline is left to retry it.
@@ -110,26 +120,37 @@ impl Bucket {
 
     /// Reads an object.
     pub(super) async fn get(&self, key: &str) -> Result<Option<Existing>, Failed> {
-        let answer = match self.client.get_object().bucket(&self.place.bucket).key(key).send().await {
-            Ok(answer) => answer,
-            Err(error) => {
-                let failed = Failed::of(error);
-                return if failed.code() == Some("NoSuchKey") { Ok(None) } else { Err(failed) };
-            }
+        let got = match &self.signed {
+            Some(signed) => signed.get(key).await?,
+            None => self.get_by_sdk(key).await?,
         };
-        let Some(tag) = answer.e_tag().map(str::to_owned) else {
-            return Err(Answer::strange(200, answer.content_type()));
-        };
-        if answer.content_length().and_then(|length| u64::try_from(length).ok()) > Some(self.read_limit) {
+        let Some(Got { tag, content_type, length, digest, body }) = got else { return Ok(None) };
+        let Some(tag) = tag else { return Err(Answer::strange(200, content_type.as_deref())) };
+        if length > Some(self.read_limit) {
             return Err(Failed::TooLarge { limit: self.read_limit });
         }
-        let legacy = answer.metadata().is_none_or(|metadata| !metadata.contains_key("sha256"));
-        // The SDK's own timeout ends where the body begins.
-        let body = match timeout(self.timeout, collect(answer.body, self.read_limit)).await {
+        // The timeout of the request ends where the body begins.
+        let body = match timeout(self.timeout, collect(body, self.read_limit)).await {
             Ok(body) => body?,
             Err(_) => return Err(Failed::Unreached(Unreached::Late, "the body did not come to its end".into())),
         };
-        Ok(Some(Existing { body, tag: Tag(tag), legacy }))
+        Ok(Some(Existing { body, tag: Tag(tag), legacy: digest.is_none() }))
+    }
+
+    async fn get_by_sdk(&self, key: &str) -> Result<Option<Got>, Failed> {
+        let answer = match self.client.get_object().bucket(&self.place.bucket).key(key).send().await.map_err(Failed::of)
+        {
+            Ok(answer) => answer,
+            Err(failed) if failed.code() == Some("NoSuchKey") => return Ok(None),
+            Err(failed) => return Err(failed),
+        };
+        Ok(Some(Got {
+            tag: answer.e_tag().map(str::to_owned),
+            content_type: answer.content_type().map(str::to_owned),
+            length: answer.content_length().and_then(|length| u64::try_from(length).ok()),
+            digest: answer.metadata().and_then(|metadata| metadata.get("sha256").cloned()),
+            body: answer.body,
+        }))
     }
 
     /// What names the present content of a key.

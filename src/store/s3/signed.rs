@@ -1,5 +1,5 @@
-//! Small PUTs, signed and sent without the SDK: one request an event is what a worker spends most of its time on, and there
-//! the SDK costs several times what the request itself does.
+//! Small PUTs and GETs, signed and sent without the SDK: one request an event is what a worker spends most of its time on,
+//! and there the SDK costs several times what the request itself does.
 //!
 //! Signature, connections, TLS and what errors mean stay those of the SDK's own crates; where the bucket is it is asked
 //! once. What it cannot do goes through the SDK: buckets that are open to all, S3 Express, access points of several
@@ -7,7 +7,7 @@
 
 use super::failed::{Answer, Failed};
 use super::metadata::metadata;
-use super::request::{Condition, Put, collect, judged};
+use super::request::{Condition, Got, Put, collect, judged};
 use crate::aws::{Keys, Unreached, root_cause};
 use crate::digest::Sha256;
 use crate::object::Object;
@@ -26,6 +26,7 @@ use aws_sigv4::sign::v4;
 use aws_smithy_http_client::Connector;
 use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::client::identity::Identity;
+use bytes::Bytes;
 use chrono::Utc;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::error::Error;
@@ -94,31 +95,68 @@ impl Signed {
         Ok(Signed { connector, keys, region, base: base.to_owned(), timeout, ahead: AtomicI64::new(0) })
     }
 
-    /// Writes an object, once. Where the clocks are too far apart for that, the next one goes by the server's.
+    /// Writes an object, once. Where the clocks are too far apart for that, the next request goes by the server's.
     pub(super) async fn put(&self, object: &Object, condition: Condition<'_>) -> Result<Put, Failed> {
-        match timeout(self.timeout, self.send(object, condition)).await {
-            Ok(answer) => judged(answer, condition),
-            Err(_) => {
-                let seconds = self.timeout.as_secs_f32();
-                Err(Failed::Unreached(Unreached::Late, format!("no answer within {seconds} s")))
-            }
+        let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        headers.extend(metadata(object).map(|(name, value)| (format!("x-amz-meta-{name}"), value)));
+        match condition {
+            Condition::None => {}
+            Condition::Absent => headers.push(("if-none-match".to_owned(), "*".to_owned())),
+            Condition::Holds(tag) => headers.push(("if-match".to_owned(), tag.0.clone())),
+        }
+        let body = (object.body.clone(), object.sha256);
+        let answer = self.in_time(async {
+            let mut response = self.send("PUT", &object.key, headers, body).await?;
+            let tag = response.headers().get("etag").map(str::to_owned);
+            // Read to its end, or the connection could not be used again.
+            collect(ByteStream::new(response.take_body()), MAX_ANSWER).await?;
+            Ok(tag)
+        });
+        judged(answer.await, condition)
+    }
+
+    /// Reads an object; `None` where there is none.
+    pub(super) async fn get(&self, key: &str) -> Result<Option<Got>, Failed> {
+        let answer = self.in_time(async {
+            let mut response = self.send("GET", key, Vec::new(), (Bytes::new(), Sha256::of(b""))).await?;
+            let header = |name| response.headers().get(name).map(str::to_owned);
+            let (tag, content_type) = (header("etag"), header("content-type"));
+            let length = header("content-length").and_then(|length| length.parse().ok());
+            let digest = header("x-amz-meta-sha256");
+            Ok(Got { tag, content_type, length, digest, body: ByteStream::new(response.take_body()) })
+        });
+        match answer.await {
+            Ok(got) => Ok(Some(got)),
+            Err(failed) if failed.code() == Some("NoSuchKey") => Ok(None),
+            Err(failed) => Err(failed),
         }
     }
 
-    /// Answers with whether it came with a tag.
-    async fn send(&self, object: &Object, condition: Condition<'_>) -> Result<Option<String>, Failed> {
+    async fn in_time<T>(&self, request: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+        let late = |_| {
+            let seconds = self.timeout.as_secs_f32();
+            Err(Failed::Unreached(Unreached::Late, format!("no answer within {seconds} s")))
+        };
+        timeout(self.timeout, request).await.unwrap_or_else(late)
+    }
+
+    /// Answers with a good answer, whose body has not been read.
+    async fn send(
+        &self,
+        method: &str,
+        key: &str,
+        headers: Vec<(String, String)>,
+        body: (Bytes, Sha256),
+    ) -> Result<HttpResponse, Failed> {
         let identity = self.keys.get().await.map_err(|error| Failed::Credentials(root_cause(&error)))?;
-        let ahead = self.ahead.load(Relaxed);
-        let now = if ahead < 0 { SystemTime::now() - seconds(ahead) } else { SystemTime::now() + seconds(ahead) };
-        let request = self.request(object, condition, &identity, now)?;
+        let request = self.request(method, key, headers, body, &identity);
+        let request = request.map_err(|error| Failed::unsendable(error.to_string()))?;
         let failed = |error| Failed::of(SdkError::<PutObjectError, HttpResponse>::dispatch_failure(error));
         let mut response = self.connector.call(request).await.map_err(failed)?;
-        let tag = response.headers().get("etag").map(str::to_owned);
-        // Read to its end, or the connection could not be used again.
-        let body = collect(ByteStream::new(response.take_body()), MAX_ANSWER).await?;
         if response.status().is_success() {
-            return Ok(tag);
+            return Ok(response);
         }
+        let body = collect(ByteStream::new(response.take_body()), MAX_ANSWER).await?;
         let failed = Answer::in_full(&response, &body);
         let ahead = failed.skewed().map(|server_time| (server_time - Utc::now()).num_seconds());
         if let Some(ahead) = ahead.filter(|ahead| ahead.abs() < A_YEAR) {
@@ -129,34 +167,34 @@ impl Signed {
 
     fn request(
         &self,
-        object: &Object,
-        condition: Condition<'_>,
+        method: &str,
+        key: &str,
+        headers: Vec<(String, String)>,
+        (body, digest): (Bytes, Sha256),
         identity: &Identity,
-        now: SystemTime,
-    ) -> Result<HttpRequest, Failed> {
-        let unsendable = |error: &dyn std::fmt::Display| Failed::unsendable(error.to_string());
-        let uri = format!("{}{}", self.base, utf8_percent_encode(&object.key, ENCODED));
-        let mut headers: Vec<(String, String)> = vec![("content-type".into(), "application/json".into())];
-        headers.extend(metadata(object).map(|(name, value)| (format!("x-amz-meta-{name}"), value)));
-        match condition {
-            Condition::None => {}
-            Condition::Absent => headers.push(("if-none-match".into(), "*".into())),
-            Condition::Holds(tag) => headers.push(("if-match".into(), tag.0.clone())),
-        }
-        let signature = signature("PUT", &uri, &headers, &object.sha256, identity, &self.region, now)
-            .map_err(|e| unsendable(&e))?;
-        let mut request = HttpRequest::new(SdkBody::from(object.body.clone()));
-        request.set_method("PUT").map_err(|error| unsendable(&error))?;
-        request.set_uri(uri).map_err(|error| unsendable(&error))?;
+    ) -> Result<HttpRequest, Box<dyn Error + Send + Sync>> {
+        let uri = format!("{}{}", self.base, utf8_percent_encode(key, ENCODED));
+        let signature = signature(method, &uri, &headers, &digest, identity, &self.region, self.now())?;
+        let mut request = HttpRequest::new(SdkBody::from(body));
+        request.set_method(method)?;
+        request.set_uri(uri)?;
         let all = request.headers_mut();
         for (name, value) in headers {
-            all.try_insert(name, value).map_err(|error| unsendable(&error))?;
+            all.try_insert(name, value)?;
         }
-        all.try_insert("user-agent", USER_AGENT).map_err(|error| unsendable(&error))?;
+        all.try_insert("user-agent", USER_AGENT)?;
         for (name, value) in signature.headers() {
-            all.try_insert(name.to_owned(), value.to_owned()).map_err(|error| unsendable(&error))?;
+            all.try_insert(name.to_owned(), value.to_owned())?;
         }
         Ok(request)
+    }
+
+    /// By the server's clock, as far as we know it.
+    fn now(&self) -> SystemTime {
+        match self.ahead.load(Relaxed) {
+            ahead @ ..0 => SystemTime::now() - seconds(ahead),
+            ahead => SystemTime::now() + seconds(ahead),
+        }
     }
 }
 
