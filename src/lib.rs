@@ -18,6 +18,7 @@ pub mod feed;
 pub mod generate;
 pub mod health;
 pub mod http;
+mod iso;
 mod jitter;
 pub mod key;
 mod kill_point;
