@@ -32,6 +32,7 @@ pub mod progress;
 pub mod publish;
 pub mod queue;
 pub mod shutdown;
+pub mod status;
 pub mod store;
 pub mod telemetry;
 pub mod worker;

@@ -18,6 +18,7 @@ mod fault;
 mod genuine;
 mod layout;
 mod migrations;
+mod recent;
 mod recompute;
 mod removal;
 mod rows;

@@ -1,10 +1,11 @@
 use super::connection::Connection;
 use super::fault::Fault;
 use super::rows::DeadLetterRow;
-use super::{NAME, facts, migrations, recompute};
+use super::{NAME, facts, migrations, recent, recompute};
 use crate::config;
 use crate::dead_letter::DeadLetter;
 use crate::object::Record;
+use crate::store::recent::Recent;
 use crate::store::{Heavy, MetricsStore, RowCounts, StoreError, Touched};
 use async_trait::async_trait;
 use clickhouse::Row;
@@ -97,6 +98,10 @@ impl MetricsStore for ClickHouseTables {
             runs: counts.runs,
             dead_letters: counts.dead_letters,
         }))
+    }
+
+    async fn recent(&self) -> Result<Recent, StoreError> {
+        Ok(recent::read(&self.connection).await?)
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

@@ -29,6 +29,7 @@ mod open;
 mod open_tests;
 mod publish;
 mod reader;
+mod recent;
 mod recompute;
 mod removal;
 mod reports;
