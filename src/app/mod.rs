@@ -1,10 +1,12 @@
 //! The composition root: which stores, which queue, what runs beside the worker. It alone knows all parts.
 
+mod inspect;
 mod producer;
 mod publish;
 mod redrive;
 pub mod stores;
 
+pub use inspect::inspect;
 pub use publish::publish;
 pub use redrive::{Redriven, redrive, requeue};
 

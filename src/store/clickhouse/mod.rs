@@ -16,6 +16,7 @@ mod fact_rows;
 mod facts;
 mod fault;
 mod genuine;
+mod inspect;
 mod layout;
 mod migrations;
 mod recent;

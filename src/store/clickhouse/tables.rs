@@ -1,7 +1,8 @@
 use super::connection::Connection;
 use super::fault::Fault;
 use super::rows::DeadLetterRow;
-use super::{NAME, facts, migrations, recent, recompute};
+use super::{NAME, facts, inspect, migrations, recent, recompute};
+use crate::check::Findings;
 use crate::config;
 use crate::dead_letter::DeadLetter;
 use crate::object::Record;
@@ -40,6 +41,11 @@ impl ClickHouseTables {
     pub async fn migrate(&self) -> Result<(usize, usize), StoreError> {
         self.connection.make_ready().await?;
         Ok(migrations::migrate(&self.connection, self.settings.fsync).await?)
+    }
+
+    /// What `check` has to say about the server and the tables. Writes no row.
+    pub async fn inspect(&self) -> Findings {
+        inspect::inspect(&self.connection, &self.settings).await
     }
 
     /// After a failure the columns may not be what they were: someone is repairing the tables.

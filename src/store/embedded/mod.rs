@@ -15,6 +15,7 @@ mod exchange;
 mod fact_rows;
 mod facts;
 mod files;
+mod inspect;
 mod io_fault;
 mod listing;
 mod lock;
@@ -39,6 +40,7 @@ mod sqlite_fault;
 mod sync;
 mod totals;
 
+pub use inspect::inspect;
 pub use metrics::SqliteMetrics;
 pub use objects::FileObjects;
 pub use reader::Reader;
