@@ -5,7 +5,9 @@
 
 mod support;
 
+use std::cell::RefCell;
 use std::future::pending;
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
@@ -130,6 +132,40 @@ async fn stores_that_are_away_for_a_day_are_not_the_workers_fault() {
 #[tokio::test(start_paused = true)]
 async fn nor_is_a_broker() {
     assert_eq!(stuck(Wrong::Away, nothing::stores(), 24 * HOUR).await, [] as [&str; 0]);
+}
+
+/// However much comes in meanwhile, an outage is said once, with its cause.
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_a_day_is_a_few_lines() {
+    // For all threads, or what a test without one logs first would be left out here; each has a log of its own.
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::INFO);
+    tracing::subscriber::set_global_default(subscriber.with_writer(|| Log).finish()).unwrap();
+    LOG.take();
+    let away = Arc::new(Away { silent: false });
+    stuck(Wrong::Nothing, Stores { raw: away.clone(), metrics: away }, 24 * HOUR).await;
+    stuck(Wrong::Away, nothing::stores(), 24 * HOUR).await;
+    let text = String::from_utf8(LOG.take()).unwrap();
+    for line in ["store is down", "nobody listens there", "queue is down"] {
+        assert_eq!(text.matches(line).count(), 1, "{line} in {text}");
+    }
+    assert!(text.lines().count() <= 5 && !text.contains("startedAt"), "{text}");
+}
+
+thread_local! {
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Stores that refuse connections, or take them and never say a word.

@@ -4,6 +4,7 @@ mod access;
 pub mod ingest;
 mod page;
 mod probes;
+mod server;
 
 use crate::health::Health;
 use crate::status::Status;
@@ -62,7 +63,8 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let routes = routes(state, listener.local_addr()?);
-    axum::serve(listener, routes).with_graceful_shutdown(shutdown).await
+    server::serve(listener, routes, shutdown).await;
+    Ok(())
 }
 
 fn routes(state: AppState, address: SocketAddr) -> Router {
@@ -87,5 +89,7 @@ async fn no_such_method(method: Method, uri: Uri) -> impl IntoResponse {
     (StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take {method}\n", uri.path()))
 }
 
+#[cfg(test)]
+mod hostile_tests;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-fn state() -> AppState {
+pub(super) fn state() -> AppState {
     let (mut registry, health) = (Registry::default(), Health::default());
     let budget = Budget::new(10, 1 << 20);
     let metrics = Metrics::register(&mut registry, QueueType::Memory, &["objects"], &budget, &health);
@@ -18,7 +18,7 @@ fn state() -> AppState {
     AppState { health, registry: Arc::new(registry), status, status_token: None, ingest: None }
 }
 
-async fn started(state: &AppState) -> SocketAddr {
+pub(super) async fn started(state: &AppState) -> SocketAddr {
     let listener = bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve(listener, state.clone(), std::future::pending()));
@@ -29,7 +29,7 @@ async fn request(method: Method, address: SocketAddr, path: &str) -> Response {
     reqwest::Client::new().request(method, format!("http://{address}{path}")).send().await.unwrap()
 }
 
-async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub(super) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let response = request(Method::GET, address, path).await;
     (response.status().as_u16(), response.text().await.unwrap())
 }

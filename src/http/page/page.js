@@ -13,6 +13,12 @@ function element(tag, className, text) {
   return made;
 }
 
+/** What others wrote, by itself and without what would turn or hide the text around it. */
+function foreign(text, className) {
+  const harmless = text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+  return element("bdi", className, harmless);
+}
+
 const grouped = (number) => Math.round(number).toLocaleString("en");
 const rate = (number) => (number >= 100 ? grouped(number) : String(Math.round(number * 10) / 10));
 const percent = (ratio) => (ratio * 100).toFixed(1) + " %";
@@ -34,11 +40,10 @@ function bytes(number) {
   return (unit === 0 || number >= 100 ? Math.round(number) : number.toFixed(1)) + " " + units[unit];
 }
 
-/** A time of day where it is of today. */
-function time(iso, now) {
-  const text = iso.replace("T", " ").replace(/\.\d+Z$/, "");
-  return iso.slice(0, 10) === now.slice(0, 10) ? text.slice(11) : text;
-}
+/** Day and time of day. */
+const plain = (iso) => iso.replace("T", " ").replace(/\.\d+Z$/, "");
+/** The day only where it is not today. */
+const time = (iso, now) => (iso.slice(0, 10) === now.slice(0, 10) ? plain(iso).slice(11) : plain(iso));
 
 const between = (from, to) => (Date.parse(to) - Date.parse(from)) / 1000;
 
@@ -91,9 +96,9 @@ function step(of, most) {
   const row = element("div", "step"), bar = element("div", "bar"), full = element("span");
   full.style.width = Math.min(100, 100 * of.outputCount / most) + "%";
   bar.append(full);
-  const name = element("span", "name", of.stepName);
+  const name = foreign(of.stepName, "name");
   name.title = of.stepName;
-  const figures = grouped(of.inputCount) + " → " + grouped(of.outputCount) + "  " + percent(of.eliminationRatio) + " out; "
+  const figures = grouped(of.inputCount) + " → " + grouped(of.outputCount) + " (" + percent(of.eliminationRatio) + " fewer); "
     + grouped(of.keptCount) + " kept, " + grouped(of.eliminatedCount) + " eliminated, " + grouped(of.scoredCount) + " scored";
   row.append(name, bar, element("span", "figures", figures));
   return row;
@@ -102,13 +107,13 @@ function step(of, most) {
 function run(of, now, isOpen) {
   const item = element("details"), head = element("summary");
   const known = ["pending", "running", "completed", "failed", "cancelled"].includes(of.status) ? of.status : "";
-  head.append(element("code", "", of.runId), element("span", "status " + known, of.status), of.pipelineId + "  ");
+  head.append(foreign(of.runId, "id"), element("span", "status " + known, of.status), foreign(of.pipelineId), "  ");
   head.append(element("span", "since", of.totalSteps + " steps, " + grouped(of.inputCount) + " → " + grouped(of.outputCount)
     + ", started " + time(of.startedAt, now) + " UTC"));
   item.append(head);
   item.dataset.run = of.runId;
   item.open = isOpen;
-  if (of.error) item.append(element("p", "error", of.error));
+  if (of.error) item.append(foreign(of.error, "error"));
   const funnel = element("div", "funnel");
   const most = Math.max(1, ...of.steps.map((one) => Math.max(one.inputCount, one.outputCount)));
   funnel.append(...of.steps.map((one) => step(one, most)));
@@ -119,9 +124,9 @@ function run(of, now, isOpen) {
 
 function letter(of, now) {
   const item = element("li");
-  item.append(element("span", "code", of.code), of.reason + " ");
-  item.append(element("div", "since", time(of.firstSeen, now) + " UTC, " + of.source + ", " + bytes(of.bytes)
-    + (of.redrivenAt ? ", sent again " + time(of.redrivenAt, now) : "")));
+  const since = element("div", "since", time(of.firstSeen, now) + " UTC, " + bytes(of.bytes) + ", from ");
+  since.append(foreign(of.source), of.redrivenAt ? ", sent again " + time(of.redrivenAt, now) : "");
+  item.append(element("span", "code", of.code), foreign(of.reason), since);
   item.append(element("code", "", "xray-processor-worker dead-letters show " + of.sha256.slice(0, 12)));
   return item;
 }
@@ -134,7 +139,8 @@ function tables(of, now) {
   if (of === null || of.read === tablesShown) return;
   tablesShown = of.read;
   const shown = [...by("runs").children];
-  const isOpen = (id, at) => shown.find((item) => item.dataset.run === id)?.open ?? (shown.length === 0 && at === 0);
+  const first = !shown.some((item) => item.dataset.run !== undefined);
+  const isOpen = (id, at) => shown.find((item) => item.dataset.run === id)?.open ?? (first && at === 0);
   by("runs").replaceChildren(...of.runs.map((one, at) => run(one, now, isOpen(one.runId, at))));
   by("letters").replaceChildren(...of.deadLetters.map((one) => letter(one, now)));
   if (of.runs.length === 0) by("runs").append(element("p", "note", "None yet."));
@@ -162,9 +168,11 @@ function show(status) {
   say("lag-grows", flow.lag === null ? "the broker does not tell" : !grows ? "messages" : (grows > 0 ? "grows by " : "falls by ") + rate(Math.abs(grows)) + "/s");
   say("oldest", span(flow.oldestUnackedSeconds));
   say("redeliveries", flow.redeliveries === 0 ? "" : grouped(flow.redeliveries) + " redelivered");
-  say("complete", complete.upTo === null ? "now" : time(complete.upTo, now));
-  say("waiting", complete.waiting === null ? "but for what waits at the broker" : complete.waiting === 0 ? "nothing else waits"
-    : "but for " + grouped(complete.waiting) + " that wait");
+  const [day, clock] = plain(complete.upTo ?? "now").split(" ");
+  const ofToday = day === now.slice(0, 10);
+  say("complete", ofToday ? clock : day);
+  say("waiting", (clock === undefined || ofToday ? "" : clock + " UTC, ") + (complete.waiting === null ? "but for what waits at the broker" : complete.waiting === 0 ? "nothing else waits"
+    : "but for " + grouped(complete.waiting) + " that wait"));
   charts(flow.points);
   by("dependencies").replaceChildren(...Object.entries(status.dependencies).map((entry) => dependency(entry, now)));
   by("messages").value = inFlight.messages / Math.max(1, inFlight.maxMessages);
@@ -178,7 +186,8 @@ function show(status) {
 
 async function ask() {
   try {
-    const answer = await fetch("/status.json", { signal: AbortSignal.timeout(10000) });
+    // Beside this page, wherever a proxy has put it, and without a password that stands in the address.
+    const answer = await fetch(location.origin + new URL("status.json", location).pathname, { signal: AbortSignal.timeout(10000) });
     if (!answer.ok) throw new Error("it answers " + answer.status);
     show(await answer.json());
   } catch (error) {
