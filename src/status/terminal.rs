@@ -29,15 +29,15 @@ fn write(out: &mut String, document: &Document) -> fmt::Result {
     }
     writeln!(out)?;
     let rates = &flow.rates;
-    writeln!(out, "in            {}/s, {} since the start", rates.received, flow.received)?;
-    writeln!(out, "stored        {}/s, {}", rates.stored, flow.stored)?;
-    writeln!(out, "dead letters  {}/s, {}", rates.dead_letters, flow.dead_letters)?;
-    writeln!(out, "lag           {}", lag(document))?;
-    writeln!(out, "oldest unacked {}", span(flow.oldest_unacked_seconds))?;
-    writeln!(out, "complete up to {}", complete(document))?;
+    writeln!(out, "in              {}/s, {} since the start", rates.received, flow.received)?;
+    writeln!(out, "stored          {}/s, {}", rates.stored, flow.stored)?;
+    writeln!(out, "dead letters    {}/s, {}", rates.dead_letters, flow.dead_letters)?;
+    writeln!(out, "lag             {}", lag(document))?;
+    writeln!(out, "oldest unacked  {}", span(flow.oldest_unacked_seconds))?;
+    writeln!(out, "complete up to  {}", complete(document))?;
     writeln!(
         out,
-        "in flight     {} of {} messages, {:.1} of {:.1} MiB; {} in the heavy lane",
+        "in flight       {} of {} messages, {:.1} of {:.1} MiB; {} in the heavy lane",
         in_flight.messages,
         in_flight.max_messages,
         mib(in_flight.bytes),
@@ -82,7 +82,7 @@ fn dependencies(out: &mut String, document: &Document) -> fmt::Result {
             State::Up => "up",
             State::Down => "DOWN",
         };
-        write!(out, "{:<12}  {state} since {}", clean(name), iso::text(&status.since))?;
+        write!(out, "{:<14}  {state} since {}", clean(name), iso::text(&status.since))?;
         match (&status.last_error, &status.last_outage) {
             (Some(error), _) => writeln!(out, ": {}", clean(error))?,
             (None, Some(outage)) => {
@@ -99,8 +99,8 @@ fn flush(out: &mut String, flush: &Flush) -> fmt::Result {
     let Flush { stage, count, events, mean_seconds, max_seconds } = flush;
     let (mean, max) = (span(*mean_seconds), span(*max_seconds));
     match count {
-        0 => writeln!(out, "{:<12}  no flush within the last minute", clean(stage)),
-        _ => writeln!(out, "{:<12}  {count} flushes of {events} events: {mean} each, {max} at most", clean(stage)),
+        0 => writeln!(out, "{:<14}  no flush within the last minute", clean(stage)),
+        _ => writeln!(out, "{:<14}  {count} flushes of {events} events: {mean} each, {max} at most", clean(stage)),
     }
 }
 

@@ -92,9 +92,9 @@ impl Browser {
         entries.filter(|entry| !entry.contains("favicon.ico")).collect()
     }
 
-    /// All of the page as a picture.
-    pub async fn picture(&self, file: &Path) {
-        let taken = self.devtools("Page.captureScreenshot", json!({ "captureBeyondViewport": true })).await;
+    /// The page as a picture: all of it, or what the window shows.
+    pub async fn picture(&self, file: &Path, all: bool) {
+        let taken = self.devtools("Page.captureScreenshot", json!({ "captureBeyondViewport": all })).await;
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, BASE64_STANDARD.decode(taken["data"].as_str().unwrap()).unwrap()).unwrap();
     }

@@ -34,8 +34,8 @@ fn picture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("page").join(name)
 }
 
-fn pipelines() -> Vec<u8> {
-    let plan = Plan { runs: 6, seed: 11, days: 1, ..Plan::default() };
+fn pipelines(seed: u64) -> Vec<u8> {
+    let plan = Plan { runs: 6, seed, days: 1, ..Plan::default() };
     let lines: Vec<_> = Lines::new(plan).collect();
     lines.join(&b'\n')
 }
@@ -50,7 +50,7 @@ async fn what_comes_in_is_shown_as_it_comes() {
     browser.shows("#runs", "None yet.").await;
     assert_eq!(browser.text("#complete").await, "now");
 
-    post(&server, pipelines()).await;
+    post(&server, pipelines(11)).await;
     browser.shows("#verdict", "events a second come in").await;
     browser.shows("#runs", "candidate-matching").await;
     browser.shows("#letters", "xray-processor-worker dead-letters show ").await;
@@ -62,7 +62,7 @@ async fn what_comes_in_is_shown_as_it_comes() {
     let step = newest["steps"].as_array().unwrap().iter().find(|step| step["inputCount"] != 0).unwrap();
     let funnel = format!("{} → {}", step["inputCount"], step["outputCount"]);
     browser.shows("#runs details[open] .funnel", &funnel).await;
-    browser.picture(&picture("well.png")).await;
+    browser.picture(&picture("well.png"), true).await;
 
     // It is the page that changes, not somebody who loads it again.
     browser.run("window.mark = 1").await;
@@ -72,7 +72,11 @@ async fn what_comes_in_is_shown_as_it_comes() {
     assert_eq!(browser.run("return window.mark").await, 1);
     assert_eq!(browser.complaints().await, [] as [&str; 0]);
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        browser.picture(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/status.png")).await;
+        for seed in 1..60 {
+            post(&server, pipelines(seed)).await;
+            sleep(Duration::from_millis(500 + 977 * (seed % 3))).await;
+        }
+        browser.picture(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/status.png"), false).await;
     }
 }
 
@@ -80,7 +84,7 @@ async fn what_comes_in_is_shown_as_it_comes() {
 async fn an_outage_is_shown_with_its_cause_and_a_worker_that_is_gone_too() {
     let dir = tempfile::tempdir().unwrap();
     let mut server = Server::start(dir.path(), "data", &[]);
-    post(&server, pipelines()).await;
+    post(&server, pipelines(11)).await;
     let browser = Browser::start(1100, 900, true).await;
     browser.open(&server.url("/")).await;
     browser.shows("#verdict", "All is well").await;
@@ -92,7 +96,7 @@ async fn an_outage_is_shown_with_its_cause_and_a_worker_that_is_gone_too() {
     browser.shows("#verdict.bad", "database has been down for").await;
     browser.shows("#dependencies", "another process").await;
     assert!(browser.run("return document.title").await.as_str().unwrap().starts_with('✖'));
-    browser.picture(&picture("outage-dark.png")).await;
+    browser.picture(&picture("outage-dark.png"), true).await;
     drop(locked);
     browser.shows("#verdict.good", "All is well").await;
     browser.shows("#dependencies", "before that down for").await;
@@ -135,7 +139,7 @@ async fn markup_is_text() {
 
     let wide = browser.run("return document.documentElement.scrollWidth").await;
     assert!(wide.as_u64().unwrap() <= 360, "{wide}: it does not fit on a phone");
-    browser.picture(&picture("phone.png")).await;
+    browser.picture(&picture("phone.png"), true).await;
 }
 
 #[tokio::test]
