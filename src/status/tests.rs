@@ -50,7 +50,7 @@ async fn what_is_the_matter_comes_first() {
     drop(holds);
 
     worker.status.sample();
-    metrics.received(None, 100);
+    metrics.stored(50);
     (0..50).for_each(|_| metrics.dead_letter(crate::event::Code::NotJson));
     assert!(verdict(&worker).await.1.contains("50 % of what comes in becomes dead letters"));
     health.drain();
@@ -165,6 +165,7 @@ async fn however_many_look_the_tables_are_read_seldom() {
         }
     };
     tokio::select! {
+        biased;
         never = cache.refresh(&tables) => match never {},
         () = looking => {}
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 const NEAR_BOUND: f64 = 0.9;
 /// A message that is held for longer is not just on its way.
 const HELD_LONG: f64 = 60.0;
-/// More dead letters than this share of what comes in are no accident.
+/// More dead letters than this share of all are no accident.
 const MANY_DEAD: f64 = 0.05;
 /// A lag below this comes and goes.
 const SOME_LAG: u64 = 1000;
@@ -120,8 +120,10 @@ fn load(document: &Document) -> Vec<(Level, String)> {
 
 fn dead_letters(document: &Document) -> Option<(Level, String)> {
     let rates = &document.flow.rates;
-    (rates.dead_letters >= 0.1 && rates.dead_letters > MANY_DEAD * rates.received).then(|| {
-        let share = (100.0 * rates.dead_letters / rates.received.max(rates.dead_letters)).round();
+    // Of what was finished: after an outage much of that came long ago.
+    let finished = rates.stored + rates.dead_letters;
+    (rates.dead_letters >= 0.1 && rates.dead_letters > MANY_DEAD * finished).then(|| {
+        let share = (100.0 * rates.dead_letters / finished).round();
         (Level::Warn, format!("{share} % of what comes in becomes dead letters: a producer sends what is no event."))
     })
 }
