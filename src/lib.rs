@@ -33,6 +33,7 @@ pub mod progress;
 pub mod publish;
 pub mod queue;
 pub mod shutdown;
+mod span;
 pub mod status;
 pub mod store;
 pub mod telemetry;

@@ -26,16 +26,11 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(file(path)).unwrap()
 }
 
-/// The names of all metrics of a worker, whatever its queue.
+/// The names of all metrics of a worker on a broker.
 fn names() -> BTreeSet<String> {
-    let text = |queue| {
-        let mut registry = Registry::default();
-        Metrics::register(&mut registry, queue, &["s3", "clickhouse"], &Budget::new(1, 1), &Health::default());
-        let metrics = Metrics::register(&mut Registry::default(), queue, &[], &Budget::new(1, 1), &Health::default());
-        drop(metrics);
-        metrics::text(&registry).unwrap()
-    };
-    let text = text(QueueType::Nats);
+    let mut registry = Registry::default();
+    Metrics::register(&mut registry, QueueType::Nats, &["s3", "clickhouse"], &Budget::new(1, 1), &Health::default());
+    let text = metrics::text(&registry).unwrap();
     let lines = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let mut names: BTreeSet<String> = lines.map(|line| line.split(' ').next().unwrap().to_owned()).collect();
     // Known once the broker has told.

@@ -1,3 +1,4 @@
+use crate::span::span;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::time::Duration;
@@ -97,19 +98,8 @@ impl Findings {
 }
 
 /// Whether two clocks say the same, as far as that can be seen.
-pub fn near(theirs: DateTime<Utc>, ours: DateTime<Utc>, within: Duration) -> bool {
+fn near(theirs: DateTime<Utc>, ours: DateTime<Utc>, within: Duration) -> bool {
     (theirs - ours).abs().to_std().is_ok_and(|apart| apart <= within)
-}
-
-/// `12 s`, `5 min`.
-pub fn span(seconds: f64) -> String {
-    match seconds {
-        ..1.0 => format!("{} ms", (seconds * 1000.0).round()),
-        ..120.0 => format!("{} s", seconds.round()),
-        ..7200.0 => format!("{} min", (seconds / 60.0).round()),
-        ..172_800.0 => format!("{} h", (seconds / 3600.0).round()),
-        _ => format!("{} days", (seconds / 86_400.0).round()),
-    }
 }
 
 #[cfg(test)]

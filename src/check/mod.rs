@@ -5,4 +5,4 @@ mod finding;
 pub mod machine;
 pub mod settings;
 
-pub use finding::{Finding, Findings, Level, near, span};
+pub use finding::{Finding, Findings, Level};

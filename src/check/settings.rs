@@ -1,8 +1,9 @@
 //! The settings: which are set, which of them are not used, and which do not fit together.
 
-use super::finding::{Finding, Findings, span};
+use super::finding::{Finding, Findings};
 use crate::config::{Config, Loaded, QueueType, Resolved, S3Flavor};
 use crate::queue::COMPILED_IN;
+use crate::span::span;
 use std::time::Duration;
 
 /// What Kubernetes and systemd leave a process to end in, unless told otherwise; of the latter it is 90 s.

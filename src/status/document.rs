@@ -130,10 +130,11 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// How much of the bound is used, of the one that is nearer.
-    pub fn share(&self) -> f64 {
+    /// How much of which bound is used, of the one that is nearer.
+    pub fn share(&self) -> (f64, &'static str) {
         let share = |held: u64, max: u64| held as f64 / max.max(1) as f64;
-        share(self.messages, self.max_messages).max(share(self.bytes, self.max_bytes))
+        let (messages, bytes) = (share(self.messages, self.max_messages), share(self.bytes, self.max_bytes));
+        if messages > bytes { (messages, "MAX_IN_FLIGHT_MESSAGES") } else { (bytes, "MAX_IN_FLIGHT_BYTES") }
     }
 }
 

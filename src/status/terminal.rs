@@ -1,9 +1,10 @@
 //! The document for a terminal. What others wrote is shown without anything that a terminal would obey.
 
 use super::document::{Document, Flush, Tables};
-use super::verdict::{Level, span};
+use super::verdict::Level;
 use crate::health::State;
 use crate::iso;
+use crate::span::span;
 use std::fmt::{self, Write as _};
 
 /// All of it as text.

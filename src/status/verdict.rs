@@ -2,8 +2,8 @@
 
 use super::document::Document;
 use crate::health::State;
+use crate::span::span;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 /// Above this share of its bound the worker is as good as full.
 const NEAR_BOUND: f64 = 0.9;
@@ -79,18 +79,17 @@ fn dependencies(document: &Document) -> impl Iterator<Item = (Level, String)> {
 fn load(document: &Document) -> Vec<(Level, String)> {
     let mut found = Vec::new();
     let (flow, in_flight) = (&document.flow, &document.in_flight);
-    let full = in_flight.share() >= NEAR_BOUND;
+    let (share, bound) = in_flight.share();
+    let full = share >= NEAR_BOUND;
     if full {
         let slowest = document.flushes.iter().max_by(|a, b| a.mean_seconds.total_cmp(&b.mean_seconds));
         let slowest = slowest.filter(|flush| flush.count > 0).map_or_else(
             || "no stage has finished anything within the last minute".to_owned(),
             |flush| format!("the slowest stage is {} ({} each time)", flush.stage, span(flush.mean_seconds)),
         );
-        let share = (in_flight.share() * 100.0).round();
-        found.push((
-            Level::Warn,
-            format!("The worker holds {share} % of what it may: the stores take less than comes in; {slowest}."),
-        ));
+        let share = (share * 100.0).round();
+        let text = format!("The worker holds {share} % of {bound}: the stores take less than comes in; {slowest}.");
+        found.push((Level::Warn, text));
     }
     let grows = flow.rates.lag.is_some_and(|grows| grows > 0.0 && grows > 0.01 * flow.rates.stored);
     if let (Some(lag), true) = (flow.lag, grows && !full)
@@ -133,19 +132,5 @@ fn good(document: &Document) -> String {
     match rates.received.max(rates.stored) {
         0.0 => "All is well; nothing comes in at the moment.".into(),
         _ => format!("All is well: {} events a second come in, {} are stored.", rates.received, rates.stored),
-    }
-}
-
-/// A time in words: `0.02 s`, `12 s`, `5 min`, `3 h 20 min`, `4 days`.
-pub(super) fn span(seconds: f64) -> String {
-    let seconds = seconds.max(0.0);
-    let whole = Duration::from_secs_f64(seconds.min(1e9)).as_secs();
-    match whole {
-        0 => format!("{} s", (seconds * 1000.0).round() / 1000.0),
-        1..10 => format!("{} s", (seconds * 10.0).round() / 10.0),
-        10..120 => format!("{whole} s"),
-        120..7200 => format!("{} min", whole / 60),
-        7200..172_800 => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
-        _ => format!("{} days", whole / 86_400),
     }
 }

@@ -3,9 +3,10 @@
 use super::settings;
 use super::trouble::Condition;
 use crate::causes;
-use crate::check::{Findings, span};
+use crate::check::Findings;
 use crate::config::Kafka;
 use crate::queue::QueueError;
+use crate::span::span;
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigEntry, ResourceSpecifier};
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;

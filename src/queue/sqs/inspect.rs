@@ -8,8 +8,9 @@ use super::request::{self, Attributes};
 use super::source::Source;
 use super::trouble::{self, Doing};
 use crate::causes;
-use crate::check::{Findings, span};
+use crate::check::Findings;
 use crate::config::Sqs;
+use crate::span::span;
 
 /// A handle of no message. Whoever may not delete is told so before it is looked at.
 const NO_MESSAGE: &str = "xray-processor-worker-check";

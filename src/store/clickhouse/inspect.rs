@@ -4,8 +4,9 @@ use super::NAME;
 use super::connection::Connection;
 use super::fault::Fault;
 use super::migrations::{self, layouts};
-use crate::check::{Findings, span};
+use crate::check::Findings;
 use crate::config;
+use crate::span::span;
 use crate::store::StoreError;
 use chrono::{DateTime, Utc};
 use clickhouse::Row;
@@ -85,11 +86,14 @@ fn is_old(version: &str) -> bool {
 async fn tables(connection: &Connection, settings: &config::ClickHouse, found: &mut Findings) -> Result<bool, Fault> {
     let database = connection.database();
     let (tables, mut all) = (migrations::tables(connection).await?, true);
+    // What was made once and is gone is not made again by itself: it held something.
+    let made = tables.contains_key("schema_migrations");
     for layout in layouts() {
         let name = &layout.name;
         let Some(table) = tables.get(name) else {
             all = false;
             match settings.migrate_on_start {
+                _ if made => {}
                 true => found.ok(format!("the table {database}.{name} is not there yet; a worker creates it")),
                 false => found
                     .fail_with(format!("there is no table {database}.{name}"), "run `xray-processor-worker migrate`"),
@@ -113,7 +117,7 @@ async fn tables(connection: &Connection, settings: &config::ClickHouse, found: &
             false => found.ok(text),
         }
     }
-    if all {
+    if all || made {
         match migrations::check(connection, settings.fsync).await {
             Ok(()) => found.ok("the schema is the one that this program needs"),
             // A worker does so by itself.

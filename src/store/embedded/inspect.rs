@@ -1,7 +1,8 @@
 //! What `check` finds out about a data directory. Changes nothing, and creates nothing that stays.
 
 use super::open;
-use crate::check::{Findings, span};
+use crate::check::Findings;
+use crate::span::span;
 use crate::store::{RowCounts, StoreError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
