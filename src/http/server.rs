@@ -45,13 +45,15 @@ pub(super) async fn serve(listener: TcpListener, routes: Router, shutdown: impl 
 /// `None` where that failed, for now. Cancel safe.
 async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
     let permit = connections.clone().acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => Some((stream, permit)),
-        // The client has gone again.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => None,
-        Err(error) => {
-            tracing::debug!(%error, "a connection to the http server was not accepted");
-            None
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return Some((stream, permit)),
+            // The client has gone again.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::debug!(%error, "a connection to the http server was not accepted");
+                return None;
+            }
         }
     }
 }

@@ -83,7 +83,7 @@ fn dependencies(out: &mut String, document: &Document) -> fmt::Result {
             State::Up => "up",
             State::Down => "DOWN",
         };
-        write!(out, "{:<14}  {state} since {}", clean(name), iso::text(&status.since))?;
+        write!(out, "{:<16}{state} since {}", clean(name), iso::text(&status.since))?;
         match (&status.last_error, &status.last_outage) {
             (Some(error), _) => writeln!(out, ": {}", clean(error))?,
             (None, Some(outage)) => {
@@ -100,8 +100,8 @@ fn flush(out: &mut String, flush: &Flush) -> fmt::Result {
     let Flush { stage, count, events, mean_seconds, max_seconds } = flush;
     let (mean, max) = (span(*mean_seconds), span(*max_seconds));
     match count {
-        0 => writeln!(out, "{:<14}  no flush within the last minute", clean(stage)),
-        _ => writeln!(out, "{:<14}  {count} flushes of {events} events: {mean} each, {max} at most", clean(stage)),
+        0 => writeln!(out, "{:<16}no flush within the last minute", clean(stage)),
+        _ => writeln!(out, "{:<16}{count} flushes of {events} events: {mean} each, {max} at most", clean(stage)),
     }
 }
 

@@ -114,9 +114,8 @@ fn winners(answers: Vec<Result<Put, Failed>>) -> Result<usize, Failed> {
 }
 
 async fn clock(bucket: &Bucket, key: &str, found: &mut Findings) {
-    let modified = bucket.client().head_object().bucket(&bucket.place().bucket).key(key).send().await;
-    let modified = modified.ok().and_then(|head| DateTime::from_timestamp(head.last_modified()?.secs(), 0));
-    if let Some(modified) = modified {
+    let head = bucket.head(key).await.ok().flatten();
+    if let Some(modified) = head.and_then(|head| DateTime::from_timestamp(head.last_modified()?.secs(), 0)) {
         found.clock(modified, Utc::now(), CLOCK);
     }
 }
