@@ -122,7 +122,7 @@ async fn every_panel_is_a_question_that_prometheus_understands() {
         serde_json::from_str(&answer).unwrap()
     };
     let found = async |expression: &str| !ask(expression).await["data"]["result"].as_array().unwrap().is_empty();
-    while !found("rate(xray_events_stored_total[1m])").await {
+    while !found("rate(xray_events_stored_total[1m]) and xray_queue_lag_messages").await {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let mut empty = Vec::new();
