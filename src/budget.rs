@@ -29,6 +29,8 @@ struct Held {
     bytes: usize,
     /// How many are held since when: messages that came together count together.
     since: BTreeMap<Instant, usize>,
+    /// The same by the time of the oldest event in each.
+    events: BTreeMap<i64, usize>,
 }
 
 /// How much may still be taken.
@@ -150,10 +152,20 @@ impl Budget {
         }
     }
 
+    /// How much may be held at most.
+    pub fn bound(&self) -> Room {
+        self.shared.max
+    }
+
     /// Messages and bytes held now.
     pub fn held(&self) -> (usize, usize) {
         let held = self.shared.held();
         (held.messages, held.bytes)
+    }
+
+    /// The time of the oldest event that is held, in milliseconds; `None` where none is.
+    pub fn oldest_event(&self) -> Option<i64> {
+        self.shared.held().events.first_key_value().map(|(millis, _)| *millis)
     }
 
     /// For how long the oldest message has been held; zero where none is.
@@ -175,8 +187,17 @@ impl Shared {
         }
     }
 
+    fn less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
+        if let Entry::Occupied(mut count) = counts.entry(key) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
     fn take(&self, held: &mut Held, body_bytes: usize, now: Instant, shared: &Arc<Shared>) -> Hold {
-        let hold = Hold { weight: weight(body_bytes), since: now, shared: shared.clone() };
+        let hold = Hold { weight: weight(body_bytes), since: now, oldest_event: None, shared: shared.clone() };
         held.messages += 1;
         held.bytes += hold.weight;
         *held.since.entry(now).or_default() += 1;
@@ -190,6 +211,7 @@ impl Shared {
 pub struct Hold {
     weight: usize,
     since: Instant,
+    oldest_event: Option<i64>,
     shared: Arc<Shared>,
 }
 
@@ -199,12 +221,16 @@ impl Hold {
         self.since
     }
 
-    /// Counts the parts found in its message, of which the first is counted already. May go over the bound.
-    pub fn grow(&mut self, parts: usize) {
+    /// Counts the parts found in its message, of which the first is counted already, and notes the time of its oldest
+    /// event, in milliseconds. May go over the bound.
+    pub fn grow(&mut self, parts: usize, oldest_event: Option<i64>) {
         let more = parts.saturating_sub(1).saturating_mul(MESSAGE_OVERHEAD);
-        if more > 0 {
-            self.weight += more;
-            self.shared.held().bytes += more;
+        let mut held = self.shared.held();
+        self.weight += more;
+        held.bytes += more;
+        if let (Some(millis), None) = (oldest_event, self.oldest_event) {
+            self.oldest_event = Some(millis);
+            *held.events.entry(millis).or_default() += 1;
         }
     }
 }
@@ -214,11 +240,9 @@ impl Drop for Hold {
         let mut held = self.shared.held();
         held.messages -= 1;
         held.bytes -= self.weight;
-        if let Entry::Occupied(mut count) = held.since.entry(self.since) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
+        Shared::less(&mut held.since, self.since);
+        if let Some(millis) = self.oldest_event {
+            Shared::less(&mut held.events, millis);
         }
         drop(held);
         self.shared.freed.notify_waiters();
@@ -234,9 +258,9 @@ mod tests {
     async fn a_hold_grows_and_gives_all_of_it_back() {
         let budget = Budget::new(10, 10 * MESSAGE_OVERHEAD);
         let mut hold = budget.hold(0);
-        hold.grow(1);
+        hold.grow(1, None);
         assert_eq!(budget.held(), (1, MESSAGE_OVERHEAD));
-        hold.grow(20);
+        hold.grow(20, None);
         assert_eq!(budget.held(), (1, 20 * MESSAGE_OVERHEAD));
         assert!(budget.room().now_or_never().is_none(), "nothing more is received");
 
@@ -248,7 +272,7 @@ mod tests {
         drop(next);
         let mut alone = budget.hold(20 * MESSAGE_OVERHEAD);
         assert!(budget.relieved(1).now_or_never().is_some(), "one message over the whole budget is not stuck");
-        alone.grow(0);
+        alone.grow(0, None);
     }
 
     #[tokio::test]
@@ -276,5 +300,20 @@ mod tests {
         assert!(budget.oldest() >= Duration::from_millis(2));
         drop(holds);
         assert_eq!((budget.held(), budget.oldest()), ((0, 0), Duration::ZERO));
+    }
+
+    #[tokio::test]
+    async fn the_oldest_event_is_that_of_what_is_still_held() {
+        let budget = Budget::new(10, 10 * MESSAGE_OVERHEAD);
+        let mut holds = budget.hold_all([0, 0, 0].into_iter());
+        assert_eq!(budget.oldest_event(), None);
+        for (hold, millis) in holds.iter_mut().zip([Some(20), Some(10), None]) {
+            hold.grow(1, millis);
+        }
+        assert_eq!(budget.oldest_event(), Some(10));
+        drop(holds.remove(1));
+        assert_eq!(budget.oldest_event(), Some(20));
+        drop(holds);
+        assert_eq!(budget.oldest_event(), None);
     }
 }

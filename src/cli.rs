@@ -1,9 +1,9 @@
 //! The command line.
 
 use crate::commands::{
-    self, config::ConfigArgs, dead_letters::DeadLettersArgs, demo::DemoArgs, generate::GenerateArgs,
+    self, check::CheckArgs, config::ConfigArgs, dead_letters::DeadLettersArgs, demo::DemoArgs, generate::GenerateArgs,
     lookup::LookupArgs, migrate::MigrateArgs, publish::PublishArgs, purge::PurgeArgs, rebuild::RebuildArgs,
-    run::RunArgs, verify::VerifyArgs,
+    run::RunArgs, status::StatusArgs, verify::VerifyArgs,
 };
 use crate::config::{self, Config, Flag, Loaded, LogFormat, Sources};
 use crate::exit::{Exit, Failure};
@@ -39,6 +39,10 @@ enum Command {
     Run(RunArgs),
     /// Show the whole job on made-up pipelines, with nothing else installed
     Demo(DemoArgs),
+    /// Find out what is wrong with the set-up, before the first event
+    Check(CheckArgs),
+    /// Show how a running worker is doing
+    Status(StatusArgs),
     /// Create the tables or bring them up to date
     Migrate(MigrateArgs),
     /// Where is my event: its objects, rows and dead letters, and whether they agree
@@ -88,6 +92,13 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             flags.extend(args.flags());
             block_on(commands::run::main(&args, &logged(Vec::new(), cli.config, flags)?))
         }
+        Command::Check(args) => {
+            flags.extend(args.place.flags());
+            let loaded = load_over(quiet(), cli.config, flags)?;
+            start_logs(&loaded.config.log, &[])?;
+            block_on(commands::check::main(&args, &loaded))
+        }
+        Command::Status(args) => block_on(commands::status::main(&args, &logged(quiet(), cli.config, flags)?)),
         Command::Migrate(args) => block_on(commands::migrate::main(&args, &logged(Vec::new(), cli.config, flags)?)),
         Command::Lookup(args) => {
             flags.extend(args.place.flags());
@@ -129,7 +140,7 @@ fn load(file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Loaded, Failure> {
 /// The configuration, with logs as it says.
 fn logged(presets: Vec<Flag>, file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Config, Failure> {
     let loaded = load_over(presets, file, flags)?;
-    start_logs(&loaded)?;
+    start_logs(&loaded.config.log, &loaded.warnings)?;
     Ok(loaded.config)
 }
 
@@ -141,7 +152,7 @@ fn load_over(presets: Vec<Flag>, file: Option<PathBuf>, flags: Vec<Flag>) -> Res
     })
 }
 
-fn start_logs(Loaded { config: Config { log, .. }, warnings, .. }: &Loaded) -> Result<(), Failure> {
+fn start_logs(log: &config::Log, warnings: &[String]) -> Result<(), Failure> {
     let format = log.format.map(|format| match format {
         LogFormat::Text => telemetry::Format::Text,
         LogFormat::Json => telemetry::Format::Json,

@@ -1,7 +1,8 @@
 //! Whether the worker makes progress, and whether it can do its work: what `/healthz` and `/readyz` answer from.
 
-use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Serialize, Serializer};
+use crate::iso;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -97,8 +98,10 @@ impl Health {
 
     /// Whether the worker is ready, and why not.
     pub fn readiness(&self) -> Readiness {
-        let dependencies: BTreeMap<_, _> =
-            lock(&self.shared.dependencies).iter().map(|(name, watched)| (*name, watched.status.clone())).collect();
+        let dependencies: BTreeMap<_, _> = lock(&self.shared.dependencies)
+            .iter()
+            .map(|(name, watched)| ((*name).to_owned(), watched.status.clone()))
+            .collect();
         let draining = self.draining();
         let all_up = dependencies.values().all(|status| status.state == State::Up);
         Readiness { ready: all_up && !draining, draining, dependencies }
@@ -161,8 +164,11 @@ impl Dependency {
             let news = status.state != state && (state != State::Up || *failing == 0);
             if news {
                 status.state = state;
-                status.since = Utc::now();
+                let began = std::mem::replace(&mut status.since, Utc::now());
                 *since = Instant::now();
+                if let Some(error) = status.last_error.take() {
+                    status.last_outage = Some(Outage { began, ended: status.since, error });
+                }
             }
             if error.is_some() {
                 status.last_error = error;
@@ -191,38 +197,60 @@ impl Drop for Failing {
 }
 
 /// The answer of `/readyz`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Readiness {
     /// Every dependency is up and the worker is not draining.
     pub ready: bool,
     /// The worker is stopping.
     pub draining: bool,
     /// The dependencies by name.
-    pub dependencies: BTreeMap<&'static str, Status>,
+    pub dependencies: BTreeMap<String, Status>,
 }
 
 /// What is known of a dependency.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// The last report.
     pub state: State,
     /// The first report of this state in a row.
-    #[serde(serialize_with = "iso")]
+    #[serde(with = "iso")]
     pub since: DateTime<Utc>,
-    /// The newest error, kept when it is up again.
+    /// The newest error, while it is down.
     pub last_error: Option<String>,
+    /// The newest outage that is over.
+    pub last_outage: Option<Outage>,
+}
+
+impl Status {
+    /// The newest error, also of an outage that is over.
+    pub fn newest_error(&self) -> Option<&str> {
+        self.last_error.as_deref().or(self.last_outage.as_ref().map(|outage| outage.error.as_str()))
+    }
+}
+
+/// A dependency was down for a while.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Outage {
+    /// When that was first reported.
+    #[serde(with = "iso")]
+    pub began: DateTime<Utc>,
+    /// When it was up again.
+    #[serde(with = "iso")]
+    pub ended: DateTime<Utc>,
+    /// Its last error.
+    pub error: String,
 }
 
 impl Watched {
     fn unknown() -> Self {
-        let status = Status { state: State::Unknown, since: Utc::now(), last_error: None };
+        let status = Status { state: State::Unknown, since: Utc::now(), last_error: None, last_outage: None };
         Watched { status, since: Instant::now(), failing: 0 }
     }
 }
 
 /// The state of a dependency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Not reported on yet.
@@ -231,10 +259,6 @@ pub enum State {
     Up,
     /// It does not answer, or refuses us.
     Down,
-}
-
-fn iso<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -308,7 +332,9 @@ mod tests {
         assert!(!database.up());
         let status = health.readiness().dependencies["database"].clone();
         assert!(status.since > since);
-        assert_eq!(status.last_error.as_deref(), Some("timed out"));
+        assert_eq!((status.last_error.as_deref(), status.newest_error()), (None, Some("timed out")));
+        let outage = status.last_outage.unwrap();
+        assert_eq!((outage.began, outage.ended, &*outage.error), (since, status.since, "timed out"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use reqwest::{Client, Response};
 use serde_json::{Value, json};
 use support::model::{Input, diff, expected};
 use support::state::read_embedded;
-use support::worker::{Server, ran};
+use support::worker::{Server, output, ran, worker};
 
 const NDJSON: &str = "application/x-ndjson";
 
@@ -87,6 +87,43 @@ async fn probes_metrics_and_a_clean_end() {
     server.process.terminate();
     assert_eq!(server.process.ended().code(), Some(0));
     assert!(reqwest::get(server.url("/healthz")).await.is_err());
+}
+
+#[tokio::test]
+async fn its_status_on_a_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), "data", &[("STATUS_TOKEN", "s3cret")]);
+    let status = |token: &str, url: &str, more: &[&str]| {
+        let mut command = worker(dir.path(), &["status", "--url", url]);
+        let output = output(command.args(more).env("STATUS_TOKEN", token));
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let url = server.url("");
+    while status("s3cret", &url, &[]).0 == 3 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    post(&server, "", NDJSON, format!("{}\n\u{1b}[31m\n", run("a-run"))).await;
+    let shown = async || loop {
+        let (code, stdout, stderr) = status("s3cret", &url, &[]);
+        assert_eq!((code, &*stderr), (0, ""));
+        if stdout.contains("run a-run") {
+            return stdout;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    let stdout = shown().await;
+    for words in ["stored          ", "complete up to  now", "database        up since", "dead-letters show "] {
+        assert!(stdout.contains(words), "{words} is not in {stdout}");
+    }
+    assert!(!stdout.contains('\u{1b}'), "{stdout}");
+    let (code, stdout, _) = status("s3cret", &url, &["--output", "json"]);
+    assert_eq!((code, serde_json::from_str::<Value>(&stdout).unwrap()["queue"].as_str()), (0, Some("memory")));
+
+    let (code, _, stderr) = status("other", &url, &[]);
+    assert!(code == 1 && stderr.contains("401") && stderr.contains("STATUS_TOKEN"), "{stderr}");
+    let (code, _, stderr) = status("s3cret", "http://127.0.0.1:1", &[]);
+    assert!(code == 1 && stderr.contains("cannot ask http://127.0.0.1:1/status.json"), "{stderr}");
 }
 
 #[tokio::test]

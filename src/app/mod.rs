@@ -1,10 +1,12 @@
 //! The composition root: which stores, which queue, what runs beside the worker. It alone knows all parts.
 
+mod inspect;
 mod producer;
 mod publish;
 mod redrive;
 pub mod stores;
 
+pub use inspect::inspect;
 pub use publish::publish;
 pub use redrive::{Redriven, redrive, requeue};
 
@@ -31,9 +33,11 @@ use crate::queue::rabbitmq::RabbitmqQueue;
 use crate::queue::sqs::SqsQueue;
 use crate::queue::{self, QueueBackend, QueueError};
 use crate::shutdown;
+use crate::status::Status;
 use crate::store::{MetricsStore, RowCounts, StoreError};
 use crate::worker::{self, Context, Settings, Stop};
 use prometheus_client::registry::Registry;
+use secrecy::SecretString;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -145,6 +149,8 @@ struct Parts {
     context: Context,
     settings: Settings,
     registry: Arc<Registry>,
+    status: Status,
+    status_token: Option<SecretString>,
 }
 
 impl Parts {
@@ -156,7 +162,10 @@ impl Parts {
         let mut registry = Registry::default();
         let names = [stores.raw.name(), stores.metrics.name()];
         let metrics = Metrics::register(&mut registry, config.queue.kind, &names, &budget, &health);
+        let status = Status::new(config.queue.kind.as_str(), metrics.clone(), budget.clone(), health.clone());
         Ok(Parts {
+            status,
+            status_token: config.http.status_token.clone(),
             context: Context { stores, budget, metrics, health, tally: Arc::default() },
             settings: Settings {
                 batch_size: config.queue.batch_size,
@@ -183,7 +192,13 @@ impl Parts {
         // Before anybody can ask: what is not known to be up is not ready.
         let dependencies = [stores.raw.name(), stores.metrics.name()].into_iter().chain((!Q::LOCAL).then_some(Q::NAME));
         dependencies.for_each(|name| drop(health.dependency(name)));
-        let state = AppState { health: health.clone(), registry: self.registry.clone(), ingest };
+        let state = AppState {
+            health: health.clone(),
+            registry: self.registry.clone(),
+            status: self.status.clone(),
+            status_token: self.status_token.clone(),
+            ingest,
+        };
         let worker_done = tokio_util::sync::CancellationToken::new();
         let server = listener.map(|listener| {
             tracing::info!(
@@ -192,7 +207,10 @@ impl Parts {
             );
             tokio::spawn(http::serve(listener, state, worker_done.clone().cancelled_owned()))
         });
-        let worked = self.work(queue, stop).await;
+        let worked = tokio::select! {
+            worked = self.work(queue, stop) => worked,
+            never = self.status.watch() => match never {},
+        };
         worker_done.cancel();
         if let Some(server) = server {
             // Clients that do not read their answers must not hold up the exit.
@@ -213,6 +231,7 @@ impl Parts {
                     worked.map_err(|broken| Failure::failed(broken.to_string()))
                 }
                 () = probe::run(stores, health) => Ok(()),
+                never = self.status.read(&*stores.metrics) => match never {},
             };
         }
         health.drain();

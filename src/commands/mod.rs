@@ -1,5 +1,6 @@
 //! What can be asked for on the command line: one file per command.
 
+pub mod check;
 pub mod config;
 pub mod dead_letters;
 pub mod demo;
@@ -11,6 +12,7 @@ pub mod publish;
 pub mod purge;
 pub mod rebuild;
 pub mod run;
+pub mod status;
 mod summary;
 pub mod verify;
 

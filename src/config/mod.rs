@@ -329,6 +329,8 @@ pub struct Http {
     pub addr: SocketAddr,
     /// What `POST /ingest` asks for, never empty.
     pub ingest_token: Option<SecretString>,
+    /// What the status page asks for, never empty.
+    pub status_token: Option<SecretString>,
 }
 
 impl Default for Config {
@@ -417,7 +419,7 @@ impl Default for Config {
             },
             log: Log { level: Level::INFO, format: None },
             embedded: Embedded { data_dir: None, durable: true },
-            http: Http { addr: (Ipv4Addr::LOCALHOST, 8080).into(), ingest_token: None },
+            http: Http { addr: (Ipv4Addr::LOCALHOST, 8080).into(), ingest_token: None, status_token: None },
         }
     }
 }

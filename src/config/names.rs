@@ -42,7 +42,7 @@ mod tests {
             ("clickhouse.db", "clickhouse.database"),
             ("limits.batch_size", "queue.batch_size"),
             ("host", "clickhouse.host"),
-            ("http.token", "http.ingest_token"),
+            ("http.ingesttoken", "http.ingest_token"),
             ("s3.bucket", "s3.aws.bucket"),
         ] {
             assert_eq!(nearest(name, settings::all().map(|setting| setting.path)), Some(expected));

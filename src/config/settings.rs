@@ -418,7 +418,7 @@ pub(super) static SECTIONS: &[Section] = &[
                 path: "http.addr",
                 default: Some("127.0.0.1:8080"),
                 kind: Kind::Address(|d, v| d.config.http.addr = v),
-                doc: "Where the endpoints for health, metrics and `/ingest` listen; `0.0.0.0:8080` for every address of \
+                doc: "Where the endpoints for health, metrics, the status page and `/ingest` listen; `0.0.0.0:8080` for every address of \
                       the machine. Port 0 takes a free one.",
             },
             Setting {
@@ -427,6 +427,14 @@ pub(super) static SECTIONS: &[Section] = &[
                 default: None,
                 kind: Kind::Secret(|d, v| d.config.http.ingest_token = Some(v)),
                 doc: "The bearer token `POST /ingest` asks for. Not set, `/ingest` answers only on loopback.",
+            },
+            Setting {
+                env: "STATUS_TOKEN",
+                path: "http.status_token",
+                default: None,
+                kind: Kind::Secret(|d, v| d.config.http.status_token = Some(v)),
+                doc: "The token that the status page at `/` and `/status.json` ask for: as a bearer token, or as the password \
+                      that a browser asks for, with any user. Not set, they answer only on loopback.",
             },
         ],
     },

@@ -49,6 +49,7 @@ fn resolved(loaded: &Loaded, env: &str) -> (String, String) {
 fn all_of(config: &Config) -> String {
     let mut secrets = vec![&config.clickhouse.password];
     secrets.extend(&config.http.ingest_token);
+    secrets.extend(&config.http.status_token);
     secrets.extend([&config.kafka.sasl_password, &config.kafka.ssl_key_password].into_iter().flatten());
     secrets.extend(config.kafka.properties.values());
     secrets.push(&config.rabbitmq.url);
@@ -149,6 +150,7 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("XRAY_DURABLE", "0", "false"),
     ("HTTP_ADDR", "0.0.0.0:80", "\"0.0.0.0:80\""),
     ("INGEST_TOKEN", "token", "\"token\""),
+    ("STATUS_TOKEN", "status", "\"status\""),
 ];
 
 #[test]

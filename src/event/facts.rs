@@ -13,6 +13,17 @@ pub enum Fact {
     Run(RunReport),
 }
 
+impl Fact {
+    /// When what it tells of happened: of a report, the end where there is one.
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Fact::Decision(decision) => decision.timestamp,
+            Fact::Step(report) => report.completed_at.unwrap_or(report.started_at),
+            Fact::Run(report) => report.completed_at.unwrap_or(report.started_at),
+        }
+    }
+}
+
 /// What a step decided about an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Outcome {

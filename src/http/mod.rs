@@ -1,14 +1,19 @@
-//! The HTTP side of the worker: probes, metrics and, with the memory queue, the way in for events.
+//! The HTTP side of the worker: probes, metrics, the status page and, with the memory queue, the way in for events.
 
+mod access;
 pub mod ingest;
+mod page;
 mod probes;
+mod server;
 
 use crate::health::Health;
+use crate::status::Status;
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use prometheus_client::registry::Registry;
+use secrecy::SecretString;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +26,10 @@ pub struct AppState {
     pub health: Health,
     /// For `/metrics`.
     pub registry: Arc<Registry>,
+    /// For the status page.
+    pub status: Status,
+    /// `STATUS_TOKEN`: what the status page asks for. Without one it answers only on loopback.
+    pub status_token: Option<SecretString>,
     /// For `/ingest`, which is there only with the memory queue.
     pub ingest: Option<ingest::Ingest>,
 }
@@ -54,7 +63,8 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let routes = routes(state, listener.local_addr()?);
-    axum::serve(listener, routes).with_graceful_shutdown(shutdown).await
+    server::serve(listener, routes, shutdown).await;
+    Ok(())
 }
 
 fn routes(state: AppState, address: SocketAddr) -> Router {
@@ -62,7 +72,8 @@ fn routes(state: AppState, address: SocketAddr) -> Router {
         .route("/healthz", get(probes::healthz))
         .route("/readyz", get(probes::readyz))
         .route("/metrics", get(probes::metrics))
-        .with_state((state.health.clone(), state.registry));
+        .with_state((state.health.clone(), state.registry))
+        .merge(page::routes(state.status, state.status_token.as_ref(), address));
     let routes = match state.ingest {
         Some(ingest) => routes.merge(ingest.routes(state.health, address)),
         None => routes,
@@ -78,5 +89,7 @@ async fn no_such_method(method: Method, uri: Uri) -> impl IntoResponse {
     (StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take {method}\n", uri.path()))
 }
 
+#[cfg(test)]
+mod hostile_tests;
 #[cfg(test)]
 mod tests;

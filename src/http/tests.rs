@@ -10,13 +10,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-fn state() -> AppState {
+pub(super) fn state() -> AppState {
     let (mut registry, health) = (Registry::default(), Health::default());
-    Metrics::register(&mut registry, QueueType::Memory, &["objects"], &Budget::new(10, 1 << 20), &health);
-    AppState { health, registry: Arc::new(registry), ingest: None }
+    let budget = Budget::new(10, 1 << 20);
+    let metrics = Metrics::register(&mut registry, QueueType::Memory, &["objects"], &budget, &health);
+    let status = Status::new("memory", metrics, budget, health.clone());
+    AppState { health, registry: Arc::new(registry), status, status_token: None, ingest: None }
 }
 
-async fn started(state: &AppState) -> SocketAddr {
+pub(super) async fn started(state: &AppState) -> SocketAddr {
     let listener = bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve(listener, state.clone(), std::future::pending()));
@@ -27,7 +29,7 @@ async fn request(method: Method, address: SocketAddr, path: &str) -> Response {
     reqwest::Client::new().request(method, format!("http://{address}{path}")).send().await.unwrap()
 }
 
-async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub(super) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let response = request(Method::GET, address, path).await;
     (response.status().as_u16(), response.text().await.unwrap())
 }
@@ -71,6 +73,10 @@ async fn readyz_is_about_dependencies() {
     assert_eq!(objects["lastError"], "the bucket \"xray-raw\" is not there");
     assert!(objects["since"].as_str().unwrap().ends_with('Z'), "{objects}");
     state.health.dependency("objects").up();
+    let (status, body) = readyz().await;
+    let objects = &body["dependencies"]["objects"];
+    assert_eq!((status, &objects["lastError"]), (200, &Value::Null), "it is over");
+    assert_eq!(objects["lastOutage"]["error"], "the bucket \"xray-raw\" is not there");
     state.health.drain();
     let (status, body) = readyz().await;
     assert_eq!((status, &body["draining"]), (503, &true.into()));

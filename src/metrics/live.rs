@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) stores: Vec<&'static str>,
+    /// `None` for a queue that cannot be away.
+    pub(super) broker: Option<&'static str>,
     pub(super) budget: Budget,
     pub(super) health: Health,
     pub(super) lag: Lag,
@@ -24,7 +26,7 @@ impl Lag {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = messages;
     }
 
-    fn get(&self) -> Option<u64> {
+    pub(super) fn get(&self) -> Option<u64> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -41,18 +43,42 @@ impl Collector for Live {
             gauge(&mut encoder, "xray_queue_lag_messages", "Messages at the broker that are not acked.", lag)?;
         }
 
-        let help = "Whether the store answered when it was last asked.";
-        let up = ConstGauge::new(0_u64);
-        let mut family = encoder.encode_descriptor("xray_store_up", help, None, up.metric_type())?;
-        for &store in &self.stores {
-            let up = ConstGauge::new(u64::from(self.health.is_up(store)));
-            up.encode(family.encode_family(&[("store", store)])?)?;
+        let bound = self.budget.bound();
+        let help = "MAX_IN_FLIGHT_MESSAGES: at so many the worker stops receiving.";
+        gauge(&mut encoder, "xray_in_flight_limit_messages", help, bound.messages as u64)?;
+        let help = "MAX_IN_FLIGHT_BYTES: at so many the worker stops receiving.";
+        gauge(&mut encoder, "xray_in_flight_limit_bytes", help, bound.bytes as u64)?;
+        let help = "Loops of the worker that have work and make no progress.";
+        gauge(&mut encoder, "xray_stuck_loops", help, self.health.stuck().len() as u64)?;
+
+        self.up(&mut encoder, ("xray_store_up", "store"), "the store", &self.stores)?;
+        if let Some(broker) = self.broker {
+            self.up(&mut encoder, ("xray_queue_up", "queue"), "the broker", &[broker])?;
         }
         Ok(())
     }
 }
 
-fn gauge<N>(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: N) -> fmt::Result
+impl Live {
+    fn up(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        (name, label): (&str, &str),
+        what: &str,
+        dependencies: &[&'static str],
+    ) -> fmt::Result {
+        let help = format!("Whether {what} answered when it was last asked.");
+        let up = ConstGauge::new(0_u64);
+        let mut family = encoder.encode_descriptor(name, &help, None, up.metric_type())?;
+        for &dependency in dependencies {
+            let up = ConstGauge::new(u64::from(self.health.is_up(dependency)));
+            up.encode(family.encode_family(&[(label, dependency)])?)?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn gauge<N>(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: N) -> fmt::Result
 where
     ConstGauge<N>: EncodeMetric,
 {

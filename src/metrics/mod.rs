@@ -2,16 +2,22 @@
 //!
 //! Every series is there from the start, at 0, so that a rate over it sees its first event. Ids never become labels.
 
+mod lately;
 mod live;
+mod process;
 mod text;
 
+pub use lately::Flushes;
 pub use text::{CONTENT_TYPE, text};
 
 use crate::budget::Budget;
 use crate::config::QueueType;
 use crate::event::{Code, Kind};
 use crate::health::Health;
+use crate::queue::COMPILED_IN;
+use lately::Lately;
 use live::{Lag, Live};
+use process::Process;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -38,7 +44,22 @@ pub struct Metrics {
     flush_events: Histogram,
     store_errors: Family<StoreErrors, Counter>,
     end_to_end_seconds: Histogram,
+    heavy_lane: Gauge,
     lag: Lag,
+    lately: Lately,
+}
+
+/// What was counted since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Events that came off the queue, or should have been some.
+    pub received: u64,
+    /// Events that are durable and acked.
+    pub stored: u64,
+    /// Dead letters.
+    pub dead_letters: u64,
+    /// Messages that had been delivered before.
+    pub redeliveries: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -66,6 +87,20 @@ struct StoreErrors {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Build {
     version: &'static str,
+    /// What it was built from, where whoever built it said so.
+    revision: &'static str,
+    /// The backends that are compiled in.
+    queues: String,
+}
+
+/// One message in the lane of heavy keys, until it is dropped.
+#[derive(Debug)]
+pub struct InHeavyLane(Gauge);
+
+impl Drop for InHeavyLane {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// The steps in which a batch becomes durable.
@@ -113,7 +148,9 @@ impl Metrics {
             flush_events: Histogram::new(FLUSH_EVENTS),
             store_errors: Family::default(),
             end_to_end_seconds: Histogram::new(END_TO_END_SECONDS),
+            heavy_lane: Gauge::default(),
             lag: Lag::default(),
+            lately: Lately::default(),
         };
         metrics.create_series(stores);
         metrics.describe(registry);
@@ -122,12 +159,11 @@ impl Metrics {
             registry.register("xray_redeliveries", help, metrics.redeliveries.clone());
         }
 
-        let build = Family::<Build, Gauge>::default();
-        build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
-        registry.register("xray_build_info", "Always 1; the version of the worker is the label", build);
+        register_build(registry);
+        registry.register_collector(Box::new(Process::started_now()));
+        let broker = (queue != QueueType::Memory).then_some(metrics.queue);
         let (budget, health, lag) = (budget.clone(), health.clone(), metrics.lag.clone());
-        let live = Live { stores: stores.to_vec(), budget, health, lag };
-        registry.register_collector(Box::new(live));
+        registry.register_collector(Box::new(Live { stores: stores.to_vec(), broker, budget, health, lag }));
         metrics
     }
 
@@ -158,6 +194,7 @@ impl Metrics {
 
     /// A stage made so many events durable together, and it took this long.
     pub fn flush(&self, stage: Stage, seconds: f64, events: usize) {
+        self.lately.flush(stage, seconds, events);
         self.flush_seconds.get_or_create(&Flush { stage: stage.as_str() }).observe(seconds);
         // Every event passes every stage. It counts once, where the size of a group matters most: rows per insert.
         if stage == Stage::Facts {
@@ -174,6 +211,41 @@ impl Metrics {
     pub fn end_to_end(&self, seconds: f64) {
         // A sum that falls would look like a restart.
         self.end_to_end_seconds.observe(seconds.max(0.0));
+    }
+
+    /// A message goes into the lane of heavy keys, and leaves it when what comes back is dropped.
+    pub fn enter_heavy_lane(&self) -> InHeavyLane {
+        self.heavy_lane.inc();
+        InHeavyLane(self.heavy_lane.clone())
+    }
+
+    /// How many are in it.
+    pub fn heavy_lane(&self) -> u64 {
+        u64::try_from(self.heavy_lane.get()).unwrap_or_default()
+    }
+
+    /// What the broker last told, see [`lag`](Self::lag).
+    pub fn last_lag(&self) -> Option<u64> {
+        self.lag.get()
+    }
+
+    /// The flushes of the last minute, by stage.
+    pub fn flushes(&self) -> [Flushes; 3] {
+        self.lately.flushes()
+    }
+
+    /// What was counted since the start.
+    pub fn totals(&self) -> Totals {
+        let kinds = Kind::ALL.map(Some).into_iter().chain([None]);
+        Totals {
+            received: kinds.map(|kind| self.events_received.get_or_create(&self.received_label(kind)).get()).sum(),
+            stored: self.events_stored.get(),
+            dead_letters: Code::ALL
+                .iter()
+                .map(|code| self.dead_letters.get_or_create(&DeadLetters { code: code.as_str() }).get())
+                .sum(),
+            redeliveries: self.redeliveries.get(),
+        }
     }
 
     fn received_label(&self, kind: Option<Kind>) -> Received {
@@ -210,7 +282,9 @@ impl Metrics {
             flush_events,
             store_errors,
             end_to_end_seconds,
+            heavy_lane,
             lag: _,
+            lately: _,
         } = self.clone();
         registry.register("xray_events_received", "Events that came off the queue", events_received);
         registry.register("xray_events_stored", "Events that are durable and acked", events_stored);
@@ -223,107 +297,18 @@ impl Metrics {
             "From when the broker took a message to its ack",
             end_to_end_seconds,
         );
+        let help = "Messages that wait for rows which take long to recompute";
+        registry.register("xray_heavy_lane_messages", help, heavy_lane);
     }
+}
+
+fn register_build(registry: &mut Registry) {
+    let build = Family::<Build, Gauge>::default();
+    let revision = option_env!("XRAY_REVISION").unwrap_or("unknown");
+    let label = Build { version: env!("CARGO_PKG_VERSION"), revision, queues: COMPILED_IN.join(",") };
+    build.get_or_create(&label).set(1);
+    registry.register("xray_build_info", "Always 1; the labels say which build this is", build);
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const STORES: [&str; 2] = ["objects", "database"];
-
-    fn registered() -> (Registry, Metrics, Budget, Health) {
-        let (mut registry, budget, health) = (Registry::default(), Budget::new(10, 1 << 20), Health::default());
-        let metrics = Metrics::register(&mut registry, QueueType::Memory, &STORES, &budget, &health);
-        (registry, metrics, budget, health)
-    }
-
-    fn has(registry: &Registry, line: &str) -> bool {
-        text(registry).unwrap().lines().any(|present| present == line)
-    }
-
-    #[test]
-    fn every_series_is_there_at_zero_with_its_documented_name() {
-        let (registry, ..) = registered();
-        for line in [
-            r#"xray_events_received_total{queue="memory",kind="decision"} 0"#,
-            r#"xray_events_received_total{queue="memory",kind="unknown"} 0"#,
-            "xray_events_stored_total 0",
-            r#"xray_dead_letters_total{code="empty"} 0"#,
-            r#"xray_dead_letters_total{code="store_refused"} 0"#,
-            "xray_redeliveries_total 0",
-            "xray_in_flight_messages 0",
-            "xray_in_flight_bytes 0",
-            "xray_oldest_unacked_seconds 0.0",
-            r#"xray_flush_seconds_count{stage="derived"} 0"#,
-            "xray_flush_events_count 0",
-            r#"xray_store_errors_total{store="objects",retryable="true"} 0"#,
-            r#"xray_store_errors_total{store="database",retryable="false"} 0"#,
-            r#"xray_store_up{store="objects"} 0"#,
-            "xray_end_to_end_seconds_count 0",
-        ] {
-            assert!(has(&registry, line), "{line} in\n{}", text(&registry).unwrap());
-        }
-    }
-
-    #[test]
-    fn every_sample_belongs_to_a_family_with_help_and_type() {
-        let text = text(&registered().0).unwrap();
-        for line in text.lines().filter(|line| !line.starts_with('#')) {
-            let name = line.split(['{', ' ']).next().unwrap();
-            let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
-            for announced in [format!("# HELP {family} "), format!("# TYPE {family} ")] {
-                assert_eq!(text.lines().filter(|line| line.starts_with(&announced)).count(), 1, "{announced}");
-            }
-        }
-    }
-
-    #[test]
-    fn kafka_does_not_tell_of_redeliveries() {
-        let (mut registry, budget, health) = (Registry::default(), Budget::new(10, 1 << 20), Health::default());
-        Metrics::register(&mut registry, QueueType::Kafka, &STORES, &budget, &health);
-        assert!(!text(&registry).unwrap().contains("redeliveries"));
-    }
-
-    #[test]
-    fn counts_arrive() {
-        let (registry, metrics, budget, health) = registered();
-        metrics.received(Some(Kind::Run), 1);
-        metrics.received(None, 1);
-        metrics.stored(7);
-        metrics.dead_letter(Code::NotJson);
-        metrics.redelivered();
-        metrics.flush(Stage::Facts, 0.007, 42);
-        metrics.flush(Stage::Derived, 0.007, 42);
-        metrics.store_failed("database", true);
-        metrics.end_to_end(4.0);
-        metrics.end_to_end(-60.0);
-        health.dependency("database").up();
-        assert!(!text(&registry).unwrap().contains("xray_queue_lag_messages"), "not known yet");
-        metrics.lag(Some(12));
-        let hold = budget.hold(1000);
-        for line in [
-            r#"xray_events_received_total{queue="memory",kind="run"} 1"#,
-            r#"xray_events_received_total{queue="memory",kind="unknown"} 1"#,
-            "xray_events_stored_total 7",
-            r#"xray_dead_letters_total{code="not_json"} 1"#,
-            "xray_redeliveries_total 1",
-            r#"xray_flush_seconds_bucket{le="0.005",stage="facts"} 0"#,
-            r#"xray_flush_seconds_bucket{le="0.01",stage="facts"} 1"#,
-            "xray_flush_events_sum 42.0",
-            r#"xray_store_errors_total{store="database",retryable="true"} 1"#,
-            r#"xray_end_to_end_seconds_bucket{le="2.5"} 1"#,
-            r#"xray_end_to_end_seconds_bucket{le="5.0"} 2"#,
-            "xray_end_to_end_seconds_sum 4.0",
-            r#"xray_store_up{store="database"} 1"#,
-            r#"xray_store_up{store="objects"} 0"#,
-            "xray_queue_lag_messages 12",
-            "xray_in_flight_messages 1",
-            "xray_in_flight_bytes 2024",
-        ] {
-            assert!(has(&registry, line), "{line} in\n{}", text(&registry).unwrap());
-        }
-        drop(hold);
-        assert!(has(&registry, "xray_in_flight_messages 0"));
-    }
-}
+mod tests;

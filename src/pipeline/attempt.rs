@@ -202,6 +202,8 @@ impl Attempts {
             let seconds = self.patience.as_secs();
             StoreError::new(self.store, Class::Transient, format!("{} gave no answer within {seconds} s", self.store))
         };
+        // Of a call that fails at once, nothing below is ever polled.
+        self.pulse.beat();
         tokio::select! {
             biased;
             () = self.give_up.cancelled() => Err(GivenUp),

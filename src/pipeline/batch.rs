@@ -7,6 +7,7 @@ use crate::dead_letter::DeadLetter;
 use crate::digest::Sha256;
 use crate::event::{Code, Event, Kind, Part, Rejected, Rejection, decode};
 use crate::health::Failing;
+use crate::metrics::InHeavyLane;
 use crate::object::Record;
 use crate::store::StoreError;
 use bytes::Bytes;
@@ -27,14 +28,16 @@ pub(super) struct InFlight<R> {
     pub(super) receipt: R,
     pub(super) hold: Hold,
     pub(super) work: Work,
+    /// While it is in the lane of heavy keys.
+    pub(super) heavy: Option<InHeavyLane>,
 }
 
 impl<R> InFlight<R> {
     /// Takes a delivery apart.
     pub(super) fn open(delivery: Delivery<R>, mut hold: Hold, limits: Limits) -> Self {
         let work = Work::new(delivery.message, limits);
-        hold.grow(work.records.len() + work.letters.len());
-        InFlight { receipt: delivery.receipt, hold, work }
+        hold.grow(work.records.len() + work.letters.len(), work.oldest_event());
+        InFlight { receipt: delivery.receipt, hold, work, heavy: None }
     }
 
     /// Proof that it is stored. Only the last stage calls this.
@@ -111,6 +114,11 @@ struct Envelope {
 }
 
 impl Work {
+    /// When the oldest of its events happened, in milliseconds.
+    fn oldest_event(&self) -> Option<i64> {
+        self.records.iter().map(|(_, record)| record.event.fact.at().millis()).min()
+    }
+
     /// Decodes a message.
     pub(super) fn new(message: Message, limits: Limits) -> Self {
         let envelope = Envelope { source: message.origin.clone(), deliveries: message.deliveries, seen: Utc::now() };

@@ -3,6 +3,7 @@
 
 use super::batch::{Batch, Work};
 use crate::event::Fact;
+use crate::metrics::Metrics;
 use crate::store::Heavy;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,13 +62,15 @@ fn remember(known: &mut BTreeSet<String>, more: BTreeSet<String>) {
 /// Sends each delivery on its lane until the input ends.
 pub(super) async fn part<R>(
     heat: Arc<Heat>,
+    metrics: Metrics,
     mut input: UnboundedReceiver<Batch<R>>,
     light: UnboundedSender<Batch<R>>,
     heavy: UnboundedSender<Batch<R>>,
 ) {
     while let Some(Batch(deliveries)) = input.recv().await {
-        let (hot, cool): (Vec<_>, Vec<_>) =
+        let (mut hot, cool): (Vec<_>, Vec<_>) =
             deliveries.into_iter().partition(|delivery| heat.is_touched_by(&delivery.work));
+        hot.iter_mut().for_each(|delivery| delivery.heavy = Some(metrics.enter_heavy_lane()));
         for (lane, deliveries) in [(&light, cool), (&heavy, hot)] {
             if !deliveries.is_empty() {
                 // A closed channel means that its reader is gone with the process; the receipts drop, unacked.

@@ -170,7 +170,7 @@ pub fn start<R: Send + 'static>(
     let objects = objects(&objects_pulse);
     stages.spawn(stage::run(objects, to_objects, objects_out, ends(objects_pulse), hurry.clone()));
     stages.spawn(stage::run(facts, to_facts, facts_out, ends(facts_pulse), hurry.clone()));
-    stages.spawn(heat::part(heat, to_lanes, light_out, heavy_out));
+    stages.spawn(heat::part(heat, metrics.clone(), to_lanes, light_out, heavy_out));
     stages.spawn(stage::run(derived, to_derived, derived_out.clone(), ends(derived_pulse), hurry.clone()));
     stages.spawn(stage::run(heavy, to_heavy, derived_out, ends(heavy_pulse), hurry.clone()));
 

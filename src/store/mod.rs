@@ -8,6 +8,7 @@ pub mod clickhouse;
 pub mod embedded;
 mod error;
 pub mod rebuild;
+pub mod recent;
 pub mod s3;
 mod touched;
 
@@ -18,6 +19,7 @@ use crate::dead_letter::DeadLetter;
 use crate::object::{Object, Record};
 use async_trait::async_trait;
 use bytes::Bytes;
+use recent::Recent;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,6 +129,11 @@ pub trait MetricsStore: Debug + Send + Sync + 'static {
 
     /// Counts what is in the tables. May take long; for people.
     async fn row_counts(&self) -> Result<RowCounts, StoreError>;
+
+    /// What was stored lately, for people. Cheap, however much is stored.
+    async fn recent(&self) -> Result<Recent, StoreError> {
+        Ok(Recent::default())
+    }
 
     /// Proves cheaply that the store answers and would take a write.
     async fn probe(&self) -> Result<(), StoreError>;

@@ -8,5 +8,6 @@ mod support;
 
 mod agreement;
 mod dashboards;
+mod queries;
 mod refusals;
 mod schema;

@@ -83,7 +83,7 @@ impl Worker {
 /// Waits until this worker has said that its broker is away.
 pub async fn said_to_be_away<H: Harness>(worker: &Worker) {
     until("it is said that the broker is away", async || {
-        worker.health.readiness().dependencies.get(H::Queue::NAME).is_some_and(|broker| broker.last_error.is_some())
+        worker.health.readiness().dependencies.get(H::Queue::NAME).is_some_and(|broker| broker.newest_error().is_some())
     })
     .await;
 }

@@ -1,6 +1,5 @@
 //! `POST /ingest`: events into the memory queue, answered only once they are durable.
 
-mod access;
 mod intake;
 mod refusal;
 mod report;
@@ -8,9 +7,9 @@ mod share;
 
 use crate::event::kind_hint;
 use crate::health::Health;
+use crate::http::access::Access;
 use crate::ndjson::Lines;
 use crate::queue::memory::MemoryQueue;
-use access::Access;
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Query, State};

@@ -1,4 +1,5 @@
 use super::share::NoShare;
+use crate::http::access::Denied;
 use crate::http::probes::json;
 use crate::queue::memory::Refused;
 use axum::http::StatusCode;
@@ -20,6 +21,8 @@ pub(super) enum Refusal {
          INGEST_TOKEN, or set HTTP_ADDR to a loopback address"
     )]
     OffLoopback { address: SocketAddr },
+    #[error("the request is for another host")]
+    OtherHost,
     #[error(
         "the body is longer than MAX_EVENT_BYTES, {max} bytes; as NDJSON (Content-Type: application/x-ndjson) the limit \
          is for each line"
@@ -42,7 +45,7 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Refusal::NoToken => StatusCode::UNAUTHORIZED,
-            Refusal::OffLoopback { .. } => StatusCode::FORBIDDEN,
+            Refusal::OffLoopback { .. } | Refusal::OtherHost => StatusCode::FORBIDDEN,
             Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::BrokenOff(_) => StatusCode::BAD_REQUEST,
             Refusal::Full => StatusCode::TOO_MANY_REQUESTS,
@@ -64,6 +67,16 @@ impl IntoResponse for Refusal {
             _ => {}
         }
         (self.status(), headers, json(&json!({ "error": self.to_string() }))).into_response()
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::NoToken => Refusal::NoToken,
+            Denied::OffLoopback(address) => Refusal::OffLoopback { address },
+            Denied::OtherHost => Refusal::OtherHost,
+        }
     }
 }
 

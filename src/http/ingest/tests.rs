@@ -1,11 +1,14 @@
 //! What needs no worker. That what is answered with 200 is durable is tested end to end.
 
 use super::*;
-use crate::budget::Room;
+use crate::budget::{Budget, Room};
+use crate::config::QueueType;
 use crate::event::Kind;
 use crate::http::{AppState, bind, serve};
+use crate::metrics::Metrics;
 use crate::pipeline::{Delivery, Message};
 use crate::queue::QueueBackend;
+use crate::status::Status;
 use futures_util::stream;
 use prometheus_client::registry::Registry;
 use reqwest::{RequestBuilder, Response};
@@ -32,7 +35,11 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let health = Health::default();
         let ingest = Some(Ingest::new(queue.clone(), settings));
-        let state = AppState { health: health.clone(), registry: Arc::new(Registry::default()), ingest };
+        let (budget, mut registry) = (Budget::new(1, 1), Registry::default());
+        let metrics = Metrics::register(&mut registry, QueueType::Memory, &[], &budget, &health);
+        let status = Status::new("memory", metrics, budget, health.clone());
+        let state =
+            AppState { health: health.clone(), registry: Arc::new(registry), status, status_token: None, ingest };
         tokio::spawn(serve(listener, state, std::future::pending()));
         Server { queue, health, address: SocketAddr::from(([127, 0, 0, 1], address.port())) }
     }

@@ -10,12 +10,14 @@
 //! was given out since then is stored. No record that is held is ever passed.
 
 mod context;
+mod inspect;
 mod offsets;
 mod poll;
 mod producer;
 mod settings;
 mod trouble;
 
+pub use inspect::inspect;
 pub use producer::KafkaProducer;
 
 use super::inbox::Inbox;

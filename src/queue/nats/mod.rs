@@ -12,6 +12,7 @@
 
 mod api;
 mod connect;
+mod inspect;
 mod leases;
 mod message;
 mod open;
@@ -26,6 +27,7 @@ mod terms;
 mod trouble;
 mod voice;
 
+pub use inspect::inspect;
 pub use producer::NatsProducer;
 pub use receipt::Receipt;
 

@@ -12,6 +12,7 @@
 mod channel;
 mod connect;
 mod hosts;
+mod inspect;
 mod lag;
 mod lane;
 mod ledger;
@@ -22,6 +23,7 @@ mod receipt;
 mod supervisor;
 mod trouble;
 
+pub use inspect::inspect;
 pub use producer::RabbitmqProducer;
 pub use receipt::Receipt;
 

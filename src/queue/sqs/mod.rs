@@ -13,6 +13,7 @@ mod advice;
 mod appetite;
 mod client;
 mod failed;
+mod inspect;
 mod lane;
 mod ledger;
 mod message;
@@ -22,6 +23,7 @@ mod request;
 mod source;
 mod trouble;
 
+pub use inspect::inspect;
 pub use producer::SqsProducer;
 pub use receipt::Receipt;
 

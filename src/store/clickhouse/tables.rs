@@ -1,10 +1,12 @@
 use super::connection::Connection;
 use super::fault::Fault;
 use super::rows::DeadLetterRow;
-use super::{NAME, facts, migrations, recompute};
+use super::{NAME, facts, inspect, migrations, recent, recompute};
+use crate::check::Findings;
 use crate::config;
 use crate::dead_letter::DeadLetter;
 use crate::object::Record;
+use crate::store::recent::Recent;
 use crate::store::{Heavy, MetricsStore, RowCounts, StoreError, Touched};
 use async_trait::async_trait;
 use clickhouse::Row;
@@ -39,6 +41,11 @@ impl ClickHouseTables {
     pub async fn migrate(&self) -> Result<(usize, usize), StoreError> {
         self.connection.make_ready().await?;
         Ok(migrations::migrate(&self.connection, self.settings.fsync).await?)
+    }
+
+    /// What `check` has to say about the server and the tables. Writes no row.
+    pub async fn inspect(&self) -> Findings {
+        inspect::inspect(&self.connection, &self.settings).await
     }
 
     /// After a failure the columns may not be what they were: someone is repairing the tables.
@@ -97,6 +104,10 @@ impl MetricsStore for ClickHouseTables {
             runs: counts.runs,
             dead_letters: counts.dead_letters,
         }))
+    }
+
+    async fn recent(&self) -> Result<Recent, StoreError> {
+        Ok(recent::read(&self.connection).await?)
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

@@ -1,11 +1,12 @@
 use super::blocking::{Turns, blocking};
 use super::reader::Reader;
 use super::sqlite_fault::NAME;
-use super::{directory, facts, open, recompute, sqlite_fault};
+use super::{directory, facts, open, recent, recompute, sqlite_fault};
 use crate::dead_letter::DeadLetter;
 use crate::event::Kind;
 use crate::numbers::Version;
 use crate::object::Record;
+use crate::store::recent::Recent;
 use crate::store::{Class, Heavy, MetricsStore, RowCounts, StoreError, Touched};
 use async_trait::async_trait;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
@@ -160,6 +161,11 @@ impl MetricsStore for SqliteMetrics {
     async fn row_counts(&self) -> Result<RowCounts, StoreError> {
         let path = self.path.clone();
         blocking(NAME, move || Reader::open(path.parent().unwrap_or(Path::new("")))?.counts()).await?
+    }
+
+    async fn recent(&self) -> Result<Recent, StoreError> {
+        let path = self.path.clone();
+        blocking(NAME, move || recent::read(&path)).await?
     }
 
     /// A transaction like any other: what is rolled back, or changes nothing, needs no room on the disk.

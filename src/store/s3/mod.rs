@@ -13,6 +13,8 @@ mod conditions;
 mod failed;
 mod fallback;
 mod fault;
+mod inspect;
+mod lifecycle;
 mod listing;
 mod metadata;
 mod objects;

@@ -2,12 +2,14 @@ use super::client;
 use super::conditions::Conditions;
 use super::fallback::Fallback;
 use super::fault::{Doing, fault};
+use super::inspect;
 use super::listing::DELETED_AT_ONCE;
 use super::place::Place;
 use super::prepare;
 use super::request::{Bucket, Condition, Put};
 use super::{NAME, failed::Failed};
 use crate::aws::Trust;
+use crate::check::Findings;
 use crate::config;
 use crate::object::Object;
 use crate::store::audit::{Deleted, Level, Listed, ObjectAudit};
@@ -51,6 +53,17 @@ impl S3Objects {
             conditions: Conditions::default(),
             fallback: Fallback::default(),
         })))
+    }
+}
+
+impl S3Objects {
+    /// What `check` has to say about the bucket. Leaves nothing behind.
+    pub async fn inspect(&self) -> Findings {
+        inspect::inspect(self, self.0.settings.create_bucket).await
+    }
+
+    pub(super) async fn connected(&self) -> Result<&Bucket, StoreError> {
+        self.0.bucket().await
     }
 }
 

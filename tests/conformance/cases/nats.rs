@@ -109,8 +109,8 @@ async fn a_stream_that_is_deleted_and_made_again_is_consumed_again() {
     settled(&harness, &ledger, &ids("before", 10)).await;
     harness.delete().await;
     until("it is said that the stream is missing", async || {
-        let last = worker.health.readiness().dependencies["nats"].last_error.clone();
-        last.is_some_and(|error| format!("{error:?}").contains("has no stream"))
+        let last = worker.health.readiness().dependencies["nats"].newest_error().map(str::to_owned);
+        last.is_some_and(|error| error.contains("has no stream"))
     })
     .await;
     harness.create().await;

@@ -26,8 +26,8 @@ async fn deleted_and_made_again<const QUORUM: bool>() {
     harness.delete().await;
     until("it is said that the queue is missing", async || {
         let readiness = worker.health.readiness();
-        let last = readiness.dependencies["rabbitmq"].last_error.clone();
-        last.is_some_and(|error| format!("{error:?}").contains(&harness.queue))
+        let last = readiness.dependencies["rabbitmq"].newest_error().map(str::to_owned);
+        last.is_some_and(|error| error.contains(&harness.queue))
     })
     .await;
     harness.create(FieldTable::default()).await;
