@@ -5,6 +5,7 @@ use super::advice::advice;
 use super::appetite::Appetite;
 use super::client::Connection;
 use super::failed::{Failed, Verdict};
+use super::health::Health;
 use super::ledger::{Act, Ledger, Outcome};
 use super::message::{Came, message};
 use super::receipt::{Command, Epoch, Receipt, Waited};
@@ -79,23 +80,6 @@ struct Looked {
     sent: Instant,
     /// `None`: it was created.
     attributes: Result<Option<Attributes>, Failed>,
-}
-
-/// How it goes with SQS.
-struct Health {
-    /// It is known to be well.
-    fine: bool,
-    missing: Option<Duration>,
-    /// Failures one after the other. Of requests that were under way at the same time one counts.
-    failures: u32,
-    last_failure: Option<Instant>,
-    /// Until then nothing is asked.
-    quiet: Instant,
-    /// Nor are messages renewed.
-    no_renewals: Instant,
-    /// How long that is at most.
-    soon: Duration,
-    pace: Pace,
 }
 
 impl Lane {
@@ -205,11 +189,12 @@ impl Lane {
         if self.looks.is_empty() && now >= self.next_look {
             self.looks.push(self.look(Doing::Look, now));
         }
-        if !self.shared.inbox.is_wanted() || self.health.missing.is_some() {
+        let listens = self.health.listens(self.ledger.len());
+        if !self.shared.inbox.is_wanted() || self.health.missing.is_some() || !listens {
             return;
         }
         while self.polls.len() < self.health.at_once(self.appetite.polls())
-            && let Some(messages) = self.appetite.next(self.ledger.open(), self.asked)
+            && let Some(messages) = self.appetite.next(self.ledger.held(), self.asked)
         {
             self.asked += messages;
             self.polls.push(self.poll(messages, now));
@@ -298,6 +283,7 @@ impl Lane {
     fn told(&mut self, told: Told) {
         match told.outcomes {
             Ok(outcomes) => {
+                self.health.told(told.act, true);
                 if outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Again) {
                     self.health.pause(told.sent);
                 } else {
@@ -307,6 +293,7 @@ impl Lane {
             }
             Err(failed) => {
                 let missing = failed.verdict() == Some(Verdict::NoQueue);
+                self.health.told(told.act, missing);
                 let outcome = if missing { Outcome::Gone } else { Outcome::Again };
                 self.ledger.done(told.act, told.sent, told.ids.into_iter().map(|id| (id, outcome)));
                 self.failed(Doing::Consume, told.sent, &failed);
@@ -403,49 +390,8 @@ impl Lane {
     }
 
     fn well(&mut self, sent: Instant) {
-        self.health.well(sent);
-        if self.health.missing.is_none() && self.health.failures == 0 && !std::mem::replace(&mut self.health.fine, true)
-        {
+        if self.health.well(sent) && !std::mem::replace(&mut self.health.fine, true) {
             self.shared.lane(&self.source, State::Fine);
         }
-    }
-}
-
-impl Health {
-    fn new(visibility: Duration, now: Instant) -> Self {
-        Health {
-            fine: false,
-            missing: None,
-            failures: 0,
-            last_failure: None,
-            quiet: now,
-            no_renewals: now,
-            soon: visibility / 20,
-            pace: Pace::default(),
-        }
-    }
-
-    /// A request that was sent then failed: nothing is asked for a while.
-    fn pause(&mut self, sent: Instant) {
-        if self.last_failure.is_none_or(|last| sent > last) {
-            let now = Instant::now();
-            self.failures += 1;
-            self.last_failure = Some(now);
-            let pause = self.pace.next();
-            self.quiet = now + pause;
-            self.no_renewals = now + pause.min(self.soon);
-        }
-    }
-
-    fn well(&mut self, sent: Instant) {
-        if self.last_failure.is_none_or(|last| sent > last) {
-            self.failures = 0;
-            self.pace = Pace::default();
-        }
-    }
-
-    /// How many requests to have under way: one by one, where it does not work.
-    fn at_once(&self, well: usize) -> usize {
-        if self.failures == 0 { well } else { 1 }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::{File, read_to_string};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use chrono::Utc;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use xray_processor_worker::budget::Budget;
+use xray_processor_worker::config::Limits;
 use xray_processor_worker::event::Kind;
 use xray_processor_worker::pipeline::Delivery;
 use xray_processor_worker::queue::sqs::{Receipt, SqsProducer, SqsQueue};
@@ -314,6 +315,39 @@ async fn a_delete_that_is_refused_is_not_tried_for_ever() {
     settled(&harness, &ledger, &ids("r", 1)).await;
     assert_eq!(ledger.most_deliveries(), 3);
     assert_eq!(proxy.seen("DeleteMessageBatch").len(), 4, "a whole batch that is refused is tried one by one");
+    worker.stop().await;
+}
+
+/// The right to receive without the right to delete: no more is taken than may be held, and it is said for as long as it lasts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_delete_does_not_go_on_receiving() {
+    let (harness, ledger) = (Standard::start(Whose::Shared).await, Ledger::new());
+    let names = ids("r", 300);
+    harness.send(runs(&names)).await;
+    let denied = Arc::new(AtomicBool::new(true));
+    let now = denied.clone();
+    let proxy = Proxy::start(harness.endpoint(), move |request| match request.action.as_str() {
+        "DeleteMessageBatch" if now.load(Relaxed) => Answer::Refuse(403, "AccessDeniedException"),
+        _ => Answer::Pass,
+    })
+    .await;
+    let limits = Limits { max_in_flight_messages: 50, ..limits() };
+    let mut settings = harness.settings();
+    settings.endpoint = Some(proxy.url());
+    let worker = Worker::on(SqsQueue::start(&settings, &limits).unwrap(), &ledger, &limits);
+    said_to_be_away::<Standard>(&worker).await;
+    // Longer than their time: they are kept from others, who could not delete them either.
+    let end = Instant::now() + VISIBILITY * 3 / 2;
+    while Instant::now() < end {
+        let said = worker.health.readiness().dependencies["sqs"].last_error.clone().unwrap();
+        assert!(said.contains("sqs:DeleteMessage") && !worker.health.is_up("sqs"), "{said}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(ledger.stored().len() <= 50, "{} were received", ledger.stored().len());
+    denied.store(false, Relaxed);
+    settled(&harness, &ledger, &names).await;
+    assert_eq!(ledger.most_deliveries(), 1);
+    until("all is well again", async || worker.health.is_up("sqs")).await;
     worker.stop().await;
 }
 
