@@ -519,6 +519,30 @@ async fn publishing_says_what_is_wrong_and_tries_again_what_may_work() {
     assert!(producer.send("no-such", run("r", 0)).await.unwrap_err().to_string().contains("SQS_QUEUE_URL"));
 }
 
+/// A stranger that answers 200 to anything has neither deleted nor taken a message.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_sqs_says_that_it_is_done() {
+    let (harness, ledger) = (Standard::start(Whose::Shared).await, Ledger::new());
+    let nods = AtomicUsize::new(0);
+    let proxy = Proxy::start(harness.endpoint(), move |request| match request.action.as_str() {
+        "DeleteMessageBatch" if nods.fetch_add(1, Relaxed) < 3 => Answer::Nod,
+        "SendMessageBatch" => Answer::Nod,
+        _ => Answer::Pass,
+    })
+    .await;
+    let mut settings = harness.settings();
+    settings.endpoint = Some(proxy.url());
+    let producer = SqsProducer::start(&settings).unwrap();
+    let said = rig::said(&producer.send(&harness.queue, run("r", 0)).await.unwrap_err());
+    assert!(said.contains("is not SQS"), "{said}");
+    let names = ids("r", 10);
+    harness.send(runs(&names)).await;
+    let worker = Worker::on(behind(&harness, &proxy), &ledger, &limits());
+    settled(&harness, &ledger, &names).await;
+    assert_eq!(ledger.most_deliveries(), 1);
+    worker.stop().await;
+}
+
 /// In the order of sending, though a request is tried twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn publishing_to_a_queue_in_order_keeps_it_and_doubles_nothing() {
