@@ -15,6 +15,7 @@ use super::trouble::{self, Doing};
 use crate::budget::weight;
 use crate::jitter::jitter;
 use crate::pipeline::Delivery;
+use crate::queue::QueueError;
 use crate::queue::pace::Pace;
 use crate::queue::status::Lane as State;
 use aws_sdk_sqs::types;
@@ -33,6 +34,8 @@ const CALLS: usize = 32;
 const COMMANDS: usize = 256;
 /// Between two looks at the queue itself.
 const LOOK: Duration = Duration::from_secs(5);
+/// Between two polls that find nothing, where SQS does not wait for it: one would ask without a pause.
+const AFTER_NOTHING: Duration = Duration::from_millis(200);
 /// Between two looks for one that is not there: at first, and at most.
 const MISSING: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// Between two looks at what is due.
@@ -55,6 +58,7 @@ pub(super) struct Lane {
     calls: FuturesUnordered<BoxFuture<'static, Told>>,
     looks: FuturesUnordered<BoxFuture<'static, Looked>>,
     next_look: Instant,
+    next_poll: Instant,
     health: Health,
     /// What was last said about the queue's own configuration.
     advised: Vec<String>,
@@ -100,8 +104,7 @@ impl Lane {
             }
         };
         let (sender, commands) = unbounded_channel();
-        let settings = &shared.settings;
-        let now = Instant::now();
+        let (settings, now) = (&shared.settings, Instant::now());
         let lane = Lane {
             connection,
             epoch: Epoch::new(sender),
@@ -112,6 +115,7 @@ impl Lane {
             calls: FuturesUnordered::new(),
             looks: FuturesUnordered::new(),
             next_look: now,
+            next_poll: now,
             health: Health::new(settings.visibility_timeout, now),
             advised: Vec::new(),
             blind: false,
@@ -190,7 +194,7 @@ impl Lane {
             self.looks.push(self.look(Doing::Look, now));
         }
         let listens = self.health.listens(self.ledger.len());
-        if !self.shared.inbox.is_wanted() || self.health.missing.is_some() || !listens {
+        if !self.shared.inbox.is_wanted() || self.health.missing.is_some() || !listens || now < self.next_poll {
             return;
         }
         while self.polls.len() < self.health.at_once(self.appetite.polls())
@@ -263,6 +267,9 @@ impl Lane {
         };
         self.well(polled.sent);
         self.appetite.polled(polled.asked, came.len());
+        if came.is_empty() {
+            self.next_poll = polled.sent + AFTER_NOTHING;
+        }
         let now = Instant::now();
         let mut deliveries = Vec::with_capacity(came.len());
         for Came { handle, group, message } in came.into_iter().filter_map(|came| message(&self.source, came)) {
@@ -319,13 +326,9 @@ impl Lane {
             Err(failed) if failed.verdict() == Some(Verdict::Denied) && looked.doing == Doing::Look => {
                 self.shared.count(&self.source, None);
                 if !std::mem::replace(&mut self.blind, true) {
-                    let error = self.error(looked.doing, &failed);
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(
-                        queue = self.source.label,
-                        error,
-                        "the lag is not known, nor what the queue is like"
-                    );
+                    let error = &self.error(looked.doing, &failed) as &dyn std::error::Error;
+                    let queue = &self.source.label;
+                    tracing::warn!(queue, error, "the lag is not known, nor what the queue is like");
                 }
             }
             Err(failed) if failed.verdict() == Some(Verdict::NoQueue) => {
@@ -349,7 +352,7 @@ impl Lane {
         }
     }
 
-    fn error(&self, doing: Doing, failed: &Failed) -> crate::queue::QueueError {
+    fn error(&self, doing: Doing, failed: &Failed) -> QueueError {
         trouble::failed(doing, &self.source.label, &self.shared.clients.endpoint(&self.source), failed)
     }
 

@@ -295,6 +295,26 @@ async fn of_a_batch_only_what_failed_is_tried_again() {
     worker.stop().await;
 }
 
+/// Without a long poll, or where something answers that nothing is there, one would ask thousands of times a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_finds_nothing_at_once_does_not_ask_again_at_once() {
+    let (harness, ledger) = (Standard::start(Whose::Shared).await, Ledger::new());
+    let proxy = Proxy::start(harness.endpoint(), |_| Answer::Pass).await;
+    let queue = harness.with(|settings| {
+        settings.endpoint = Some(proxy.url());
+        settings.wait_time = Duration::ZERO;
+    });
+    let worker = Worker::on(queue, &ledger, &limits());
+    until("it polls", async || proxy.seen("ReceiveMessage").len() > 3).await;
+    let before = proxy.seen("ReceiveMessage").len();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let polls = proxy.seen("ReceiveMessage").len() - before;
+    assert!((1..=12).contains(&polls), "{polls} polls in two seconds");
+    harness.send(runs(&ids("r", 500))).await;
+    settled(&harness, &ledger, &ids("r", 500)).await;
+    worker.stop().await;
+}
+
 /// What is refused for what it is: trying again would never end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delete_that_is_refused_is_not_tried_for_ever() {
