@@ -73,11 +73,14 @@ impl Fault {
         let Some(code) = code(answer) else {
             return Fault::of(Class::Transient, format!("cannot {doing}: {url} {STRANGER}")).because_of(answer);
         };
+        let in_view = answer.contains("while pushing to view");
         let too_many_partitions = code == 252 && answer.contains("partitions for single INSERT");
-        let (class, advice) = match code {
+        let (class, advice) = match judge(code, too_many_partitions) {
             // TYPE_MISMATCH, INCORRECT_DATA: of a column that is not ours, or of a value that a view cannot read.
-            53 | 117 if answer.contains("while pushing to view") => NOT_TAKEN,
-            code => judge(code, too_many_partitions),
+            Some(known) if !(in_view && matches!(code, 53 | 117)) => known,
+            // Whatever it is: if the view refuses all there is, nobody is at fault.
+            _ if in_view => NOT_TAKEN,
+            _ => (Class::Transient, None),
         };
         let message = match advice {
             Some(advice) => format!("cannot {doing}: {advice}"),
@@ -136,8 +139,9 @@ fn no_answer(error: &Error) -> &'static str {
 const NOT_TAKEN: (Class, Option<&str>) =
     (Class::Item, Some("a constraint or a view on the table does not take a value"));
 
-fn judge(code: u32, too_many_partitions: bool) -> (Class, Option<&'static str>) {
-    match code {
+/// `None`: it is none of those that one would act on.
+fn judge(code: u32, too_many_partitions: bool) -> Option<(Class, Option<&'static str>)> {
+    Some(match code {
         // TOO_MANY_PARTS has two meanings: more parts in a partition than merges keep up with, which passes; and one
         // insert into more partitions than max_partitions_per_insert_block, which does not (but we split those).
         252 if too_many_partitions => (Class::Us, Some("one insert may not go into so many months")),
@@ -200,8 +204,8 @@ fn judge(code: u32, too_many_partitions: bool) -> (Class, Option<&'static str>) 
         // VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE, CANNOT_PARSE_UUID, CANNOT_PARSE_DOMAIN_VALUE_FROM_STRING, CANNOT_PARSE_BOOL,
         // CANNOT_PARSE_IPV4, CANNOT_PARSE_IPV6, UNKNOWN_ELEMENT_OF_ENUM
         26 | 27 | 32 | 130 | 128 | 131 | 153 | 321 | 376 | 441 | 467 | 675 | 676 | 691 => NOT_TAKEN,
-        _ => (Class::Transient, None),
-    }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
