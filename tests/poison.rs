@@ -156,3 +156,23 @@ async fn an_event_larger_than_the_store_takes() {
         letter.code == "store_refused" && letter.body.len() < large.len() && large.as_bytes().starts_with(&letter.body)
     );
 }
+
+/// They are tried together, and each has to be refused alone, which only some are each time.
+#[tokio::test]
+async fn very_many_have_their_turn_soon() {
+    let faults = Arc::new(Faults::poison("facts", "poison"));
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits { max_event_bytes: 1 << 20, refused_for: Duration::ZERO };
+    let rig = Rig::start_with(limits, 1 << 26, dir.path(), &faults, FOREVER);
+    let name = |n: usize| format!("{}-{n}", if n.is_multiple_of(2) { "poison" } else { "r" });
+    let mut waits: Vec<_> = (0..1000).map(|n| rig.queue.offer(message(run(&name(n), "running"))).unwrap()).collect();
+    let all = async {
+        for wait in &mut waits {
+            wait.settled().await.unwrap();
+        }
+    };
+    timeout(FOREVER, all).await.unwrap();
+    rig.end().await;
+    let state = read_embedded(dir.path());
+    assert_eq!((state.runs.len(), state.dead_letters.len()), (500, 500));
+}

@@ -14,8 +14,10 @@ use tokio::time::Instant;
 
 /// So often an item is refused, alone, before it is given up.
 const TIMES: u32 = 5;
-/// More suspects than this are forgotten, and begin anew.
+/// So many suspects are followed at a time; others wait until some of these are given up.
 const REMEMBERED: usize = 10_000;
+/// Whoever did not come again for so long went elsewhere.
+const GONE: Duration = Duration::from_secs(600);
 
 /// What one kind of call of a store refuses, and how much it takes.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub(super) struct Refusals {
 struct State {
     taken: Taken,
     suspects: BTreeMap<Sha256, Suspect>,
+    /// When room was last made for others, in vain or not.
+    swept: Option<Instant>,
 }
 
 /// How many items of each kind were taken so far.
@@ -40,9 +44,12 @@ pub(super) struct Taken([u64; Kind::ALL.len() + 1]);
 #[derive(Debug)]
 struct Suspect {
     since: Instant,
+    last: Instant,
     /// How many others had been taken when it was refused for the first time.
     taken: u64,
     times: u32,
+    /// It is kept only to be known if it is delivered again.
+    given_up: bool,
 }
 
 /// Why an item was not taken.
@@ -73,6 +80,20 @@ impl Taken {
     }
 }
 
+impl State {
+    /// Forgetting all to make room would never let any of too many be given up.
+    fn has_room_for(&mut self, sha256: &Sha256, now: Instant) -> bool {
+        if self.suspects.len() < REMEMBERED || self.suspects.contains_key(sha256) {
+            return true;
+        }
+        if self.swept.is_none_or(|swept| now - swept >= Duration::from_secs(1)) {
+            self.swept = Some(now);
+            self.suspects.retain(|_, suspect| !suspect.given_up && now - suspect.last < GONE);
+        }
+        self.suspects.len() < REMEMBERED
+    }
+}
+
 impl Refusals {
     pub(super) fn new(store: Dependency, patience: Duration) -> Self {
         Refusals { store, patience, state: Mutex::default() }
@@ -85,7 +106,7 @@ impl Refusals {
 
     /// The store took these. The kind is `None` where all are alike to it.
     pub(super) fn take(&self, items: impl Iterator<Item = (Option<Kind>, Sha256)>) {
-        let State { taken, suspects } = &mut *self.lock();
+        let State { taken, suspects, .. } = &mut *self.lock();
         for (kind, sha256) in items {
             taken.0[Taken::place(kind)] += 1;
             if !suspects.is_empty() {
@@ -99,13 +120,15 @@ impl Refusals {
         if !refusal.alone {
             return Judgement::Try(Wait::Refused);
         }
-        let State { taken, suspects } = &mut *self.lock();
-        if suspects.len() >= REMEMBERED && !suspects.contains_key(&sha256) {
-            suspects.clear();
+        let (mut state, now) = (self.lock(), Instant::now());
+        if !state.has_room_for(&sha256, now) {
+            return Judgement::Try(Wait::Refused);
         }
-        let first = || Suspect { since: Instant::now(), taken: before.of(kind), times: 0 };
+        let State { taken, suspects, .. } = &mut *state;
+        let first = || Suspect { since: now, last: now, taken: before.of(kind), times: 0, given_up: false };
         let suspect = suspects.entry(sha256).or_insert_with(first);
         suspect.times = suspect.times.saturating_add(1);
+        suspect.last = now;
         let others = taken.of(kind) > suspect.taken;
         if suspect.times == 1 {
             let error = refusal.error.chain();
@@ -118,7 +141,10 @@ impl Refusals {
         }
         match suspect.times >= TIMES {
             true if !others => Judgement::Try(Wait::Down(self.down(&refusal.error).into())),
-            true if suspect.since.elapsed() >= self.patience => Judgement::GiveUp,
+            true if suspect.since.elapsed() >= self.patience => {
+                suspect.given_up = true;
+                Judgement::GiveUp
+            }
             _ => Judgement::Try(Wait::Refused),
         }
     }
@@ -232,6 +258,38 @@ mod tests {
             assert!(!gives_up(&case.judge(3, false, before)), "not alone");
         }
         assert!(case.health.is_up("db"), "others are taken");
+    }
+
+    /// They wait together and are tried together, again and again.
+    #[tokio::test(start_paused = true)]
+    async fn more_than_can_be_followed_are_given_up_in_turn() {
+        let case = Case::new();
+        let before = case.refusals.taken();
+        case.take(Kind::Run);
+        let id = |n: usize| {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&n.to_be_bytes());
+            (Some(Kind::Run), Sha256(id))
+        };
+        let refusal = Refusal { error: StoreError::new("db", Class::Item, "no"), alone: true };
+        let mut waiting: Vec<usize> = (0..5 * REMEMBERED / 2).collect();
+        for _ in 0..100 {
+            waiting.retain(|n| !gives_up(&case.refusals.judge(id(*n), &refusal, before)));
+            tokio::time::advance(MINUTE / 10).await;
+        }
+        assert_eq!(waiting.len(), 0);
+        // Those that never come again make room as well.
+        let others: Vec<usize> = (100_000..100_000 + REMEMBERED).collect();
+        others.iter().for_each(|n| drop(case.refusals.judge(id(*n), &refusal, before)));
+        let late = id(200_000);
+        tokio::time::advance(GONE).await;
+        for _ in 0..2 * TIMES {
+            tokio::time::advance(MINUTE).await;
+            if gives_up(&case.refusals.judge(late, &refusal, before)) {
+                return;
+            }
+        }
+        panic!("it is never given up");
     }
 
     #[tokio::test(start_paused = true)]

@@ -63,19 +63,23 @@ pub(super) async fn run<R: Send + 'static, W: Writer>(
     loop {
         let free = writing.len() < W::OVERLAP;
         tokio::select! {
-            Some(Written { batch, outcome, last }) = writing.next() => {
+            Some(Written { batch, outcome, last, again }) = writing.next() => {
                 if writing.is_empty() {
                     ends.pulse.idle();
                 }
                 rested = Instant::now() + writer.rest();
+                // Of very many only so many are tried alone each time: where some are done with, the others have their turn soon.
+                if again && outcome.is_ok() && batch.0.iter().any(|delivery| delivery.work.wait.is_no()) {
+                    behind.backoff = Backoff::default();
+                }
                 ends.pass_on(batch, outcome, &output, if last { None } else { Some(&mut behind) });
             }
             group = waiting(&mut input, W::JOIN, rested, &hurry), if open && free => match group {
-                Some(group) => writing.push(write(writer.clone(), group, &ends, &hurry)),
+                Some(group) => writing.push(write(writer.clone(), group, false, &ends, &hurry)),
                 None => open = false,
             },
             () = until(behind.due, &hurry), if free && !behind.batch.is_empty() => {
-                writing.push(write(writer.clone(), behind.take(), &ends, &hurry));
+                writing.push(write(writer.clone(), behind.take(), true, &ends, &hurry));
             }
             else => return,
         }
@@ -162,11 +166,14 @@ struct Written<R> {
     outcome: Result<(), GivenUp>,
     /// There is no other try.
     last: bool,
+    /// It was tried before.
+    again: bool,
 }
 
 async fn write<R: Send, W: Writer>(
     writer: Arc<W>,
     mut batch: Batch<R>,
+    again: bool,
     ends: &Ends<R>,
     hurry: &CancellationToken,
 ) -> Written<R> {
@@ -183,5 +190,5 @@ async fn write<R: Send, W: Writer>(
         kill_point::reached(W::STAGE.as_str());
         ends.metrics.flush(W::STAGE, begun.elapsed().as_secs_f64(), events);
     }
-    Written { batch, outcome, last }
+    Written { batch, outcome, last, again }
 }

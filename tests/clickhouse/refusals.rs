@@ -200,6 +200,32 @@ async fn what_a_constraint_refuses_is_a_dead_letter_and_its_neighbours_are_store
     }
 }
 
+/// What views do with values: each says no in words and by a code of its own.
+#[tokio::test]
+async fn what_a_view_cannot_read_is_a_dead_letter_and_its_neighbours_are_stored() {
+    for view in [
+        "toUUID(if(run_id = 'poison', 'x', '00000000-0000-0000-0000-000000000000'))",
+        "toUInt8(if(run_id = 'poison', '', '1'))",
+        "intDiv(1, run_id != 'poison')",
+        "toFixedString(if(run_id = 'poison', 'long', 's'), 2)",
+        "CAST(if(run_id = 'poison', 'b', 'a') AS Enum8('a' = 1))",
+        "toString(CAST(if(run_id = 'poison', 'x', '{}') AS JSON))",
+    ] {
+        let database = Database::fresh();
+        let (_dir, rig) = worker(&database).await;
+        database.query(&format!(
+            "CREATE MATERIALIZED VIEW {{db}}.picky ENGINE = MergeTree ORDER BY x AS SELECT {view} AS x FROM {{db}}.run_reports"
+        ));
+        for (n, mut wait) in offer_runs(&rig).into_iter().enumerate() {
+            let settled = tokio::time::timeout(Duration::from_secs(60), wait.settled()).await;
+            assert!(settled.is_ok(), "{view}: {:?}", rig.health.readiness());
+            assert_eq!(settled.unwrap().unwrap().stored, u64::from(n != 7), "{view}");
+        }
+        assert_eq!(database.query("SELECT code FROM {db}.dead_letters FINAL FORMAT TSV"), "store_refused\n", "{view}");
+        rig.end().await;
+    }
+}
+
 /// It refuses every run there is, good as they are: they wait for whoever repairs it, and decisions go on.
 #[tokio::test]
 async fn a_broken_view_makes_no_dead_letters() {

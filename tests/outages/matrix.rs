@@ -27,6 +27,7 @@ const CELLS: &[Cell] = &[
         "does not answer like an S3 server",
         "does not answer as ClickHouse",
     ),
+    ("a careless 200", careless, "does not answer like an S3 server", "does not answer as ClickHouse"),
     ("garbage", Fault::garbage, "does not answer in HTTP", "does not speak HTTP"),
     ("slow down", || refused("503", "SlowDown", 241), "overloaded", "short of memory"),
     ("wrong credentials", || refused("403", "SignatureDoesNotMatch", 516), "MINIO_SECRET_KEY", "CLICKHOUSE_PASSWORD"),
@@ -34,6 +35,11 @@ const CELLS: &[Cell] = &[
     ("read-only", || refused("405", "MethodNotAllowed", 164), "read-only", "may only read"),
     ("disk full", || refused("507", "XMinioStorageFull", 243), "disk is full", "disk is full"),
 ];
+
+/// As clients of HTTP take it, though it is not how anybody should write it.
+fn careless() -> Fault {
+    Fault::Answer(b"\nHTTP/1.1 200\nContent-Length: 0\n\n".to_vec())
+}
 
 /// The words of either kind of server; each reads its own.
 fn refused(status: &str, s3: &str, clickhouse: u32) -> Fault {

@@ -16,6 +16,8 @@ use serde_json::json;
 pub(super) struct Opened {
     pub(super) identity: Identity,
     pub(super) terms: Terms,
+    /// Of the stream.
+    pub(super) subjects: Vec<String>,
 }
 
 /// Looks for both, and creates what is missing where that is asked for. The error is one sentence.
@@ -35,6 +37,7 @@ pub(super) async fn open(link: &Link, settings: &Nats) -> Result<Opened, QueueEr
     Ok(Opened {
         identity: identity(&stream, &found),
         terms: terms.map_err(|why| at.unfit("consumer", &settings.consumer, &why))?,
+        subjects: stream.config.subjects,
     })
 }
 

@@ -8,7 +8,7 @@ use super::open::{Opened, look, open};
 use super::pull::{End, Pull};
 use super::receipt::{Epoch, GiveBack};
 use super::servers::Servers;
-use super::terms::Terms;
+use super::terms::judge;
 use super::trouble::{self, Place};
 use super::voice::Word;
 use crate::queue::QueueError;
@@ -81,7 +81,7 @@ async fn over(
                 if !std::mem::take(&mut refused) {
                     shared.tell(None);
                 }
-                match consume(shared, link, &now, &opened.terms).await {
+                match consume(shared, link, &now, &opened).await {
                     End::Lost => return,
                     End::Refused(error) => {
                         shared.tell(Some(error));
@@ -147,13 +147,13 @@ fn begin(
     now
 }
 
-async fn consume(shared: &Shared, link: &Link, epoch: &Arc<Epoch>, terms: &Terms) -> End {
+async fn consume(shared: &Shared, link: &Link, epoch: &Arc<Epoch>, opened: &Opened) -> End {
     // What is owed goes first, and all leases: while nothing could be said, time has run on.
     let held = epoch.leases().all(Instant::now());
     if shared.voice.say(epoch, held, Word::Progress).await.is_err() {
         return End::Lost;
     }
-    let mut pull = Pull::new(shared, link, epoch, terms);
+    let mut pull = Pull::new(shared, link, epoch, &opened.terms);
     let work = async {
         match pull.run().await {
             // Acks and leases go on.
@@ -165,7 +165,7 @@ async fn consume(shared: &Shared, link: &Link, epoch: &Arc<Epoch>, terms: &Terms
     tokio::select! {
         end = work => end,
         () = keep(shared, epoch) => End::Lost,
-        () = watch(shared, link, epoch) => End::Look,
+        () = watch(shared, link, opened) => End::Look,
     }
 }
 
@@ -182,11 +182,15 @@ async fn keep(shared: &Shared, epoch: &Arc<Epoch>) {
     }
 }
 
-/// Looks how much waits. Returns where it is another consumer than it was.
-async fn watch(shared: &Shared, link: &Link, epoch: &Arc<Epoch>) {
+/// Looks how much waits. Returns where it is another consumer than it was, or one that somebody has changed in what matters.
+async fn watch(shared: &Shared, link: &Link, opened: &Opened) {
+    let Opened { identity, terms, subjects } = opened;
     loop {
         match look(link, &shared.settings).await {
-            Ok(info) if info.created.unix_timestamp_nanos() == epoch.identity.consumer => {
+            Ok(info)
+                if info.created.unix_timestamp_nanos() == identity.consumer
+                    && judge(&info.config, &shared.settings, subjects).as_ref() == Ok(terms) =>
+            {
                 shared.inbox.set_lag(Some(info.num_pending + info.num_ack_pending as u64));
             }
             Ok(_) | Err(Refusal::Missing) => return,

@@ -5,6 +5,7 @@ use super::advice::advice;
 use super::appetite::Appetite;
 use super::client::Connection;
 use super::failed::{Failed, Verdict};
+use super::health::Health;
 use super::ledger::{Act, Ledger, Outcome};
 use super::message::{Came, message};
 use super::receipt::{Command, Epoch, Receipt, Waited};
@@ -14,6 +15,7 @@ use super::trouble::{self, Doing};
 use crate::budget::weight;
 use crate::jitter::jitter;
 use crate::pipeline::Delivery;
+use crate::queue::QueueError;
 use crate::queue::pace::Pace;
 use crate::queue::status::Lane as State;
 use aws_sdk_sqs::types;
@@ -32,6 +34,8 @@ const CALLS: usize = 32;
 const COMMANDS: usize = 256;
 /// Between two looks at the queue itself.
 const LOOK: Duration = Duration::from_secs(5);
+/// Between two polls that find nothing, where SQS does not wait for it: one would ask without a pause.
+const AFTER_NOTHING: Duration = Duration::from_millis(200);
 /// Between two looks for one that is not there: at first, and at most.
 const MISSING: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// Between two looks at what is due.
@@ -54,6 +58,7 @@ pub(super) struct Lane {
     calls: FuturesUnordered<BoxFuture<'static, Told>>,
     looks: FuturesUnordered<BoxFuture<'static, Looked>>,
     next_look: Instant,
+    next_poll: Instant,
     health: Health,
     /// What was last said about the queue's own configuration.
     advised: Vec<String>,
@@ -81,23 +86,6 @@ struct Looked {
     attributes: Result<Option<Attributes>, Failed>,
 }
 
-/// How it goes with SQS.
-struct Health {
-    /// It is known to be well.
-    fine: bool,
-    missing: Option<Duration>,
-    /// Failures one after the other. Of requests that were under way at the same time one counts.
-    failures: u32,
-    last_failure: Option<Instant>,
-    /// Until then nothing is asked.
-    quiet: Instant,
-    /// Nor are messages renewed.
-    no_renewals: Instant,
-    /// How long that is at most.
-    soon: Duration,
-    pace: Pace,
-}
-
 impl Lane {
     /// Works on a queue until told to stop.
     pub(super) async fn run(shared: Arc<Shared>, source: Arc<Source>, stop: CancellationToken) {
@@ -116,8 +104,7 @@ impl Lane {
             }
         };
         let (sender, commands) = unbounded_channel();
-        let settings = &shared.settings;
-        let now = Instant::now();
+        let (settings, now) = (&shared.settings, Instant::now());
         let lane = Lane {
             connection,
             epoch: Epoch::new(sender),
@@ -128,6 +115,7 @@ impl Lane {
             calls: FuturesUnordered::new(),
             looks: FuturesUnordered::new(),
             next_look: now,
+            next_poll: now,
             health: Health::new(settings.visibility_timeout, now),
             advised: Vec::new(),
             blind: false,
@@ -205,11 +193,12 @@ impl Lane {
         if self.looks.is_empty() && now >= self.next_look {
             self.looks.push(self.look(Doing::Look, now));
         }
-        if !self.shared.inbox.is_wanted() || self.health.missing.is_some() {
+        let listens = self.health.listens(self.ledger.len());
+        if !self.shared.inbox.is_wanted() || self.health.missing.is_some() || !listens || now < self.next_poll {
             return;
         }
         while self.polls.len() < self.health.at_once(self.appetite.polls())
-            && let Some(messages) = self.appetite.next(self.ledger.open(), self.asked)
+            && let Some(messages) = self.appetite.next(self.ledger.held(), self.asked)
         {
             self.asked += messages;
             self.polls.push(self.poll(messages, now));
@@ -278,6 +267,9 @@ impl Lane {
         };
         self.well(polled.sent);
         self.appetite.polled(polled.asked, came.len());
+        if came.is_empty() {
+            self.next_poll = polled.sent + AFTER_NOTHING;
+        }
         let now = Instant::now();
         let mut deliveries = Vec::with_capacity(came.len());
         for Came { handle, group, message } in came.into_iter().filter_map(|came| message(&self.source, came)) {
@@ -298,6 +290,7 @@ impl Lane {
     fn told(&mut self, told: Told) {
         match told.outcomes {
             Ok(outcomes) => {
+                self.health.told(told.act, true);
                 if outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Again) {
                     self.health.pause(told.sent);
                 } else {
@@ -307,6 +300,7 @@ impl Lane {
             }
             Err(failed) => {
                 let missing = failed.verdict() == Some(Verdict::NoQueue);
+                self.health.told(told.act, missing);
                 let outcome = if missing { Outcome::Gone } else { Outcome::Again };
                 self.ledger.done(told.act, told.sent, told.ids.into_iter().map(|id| (id, outcome)));
                 self.failed(Doing::Consume, told.sent, &failed);
@@ -332,13 +326,9 @@ impl Lane {
             Err(failed) if failed.verdict() == Some(Verdict::Denied) && looked.doing == Doing::Look => {
                 self.shared.count(&self.source, None);
                 if !std::mem::replace(&mut self.blind, true) {
-                    let error = self.error(looked.doing, &failed);
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(
-                        queue = self.source.label,
-                        error,
-                        "the lag is not known, nor what the queue is like"
-                    );
+                    let error = &self.error(looked.doing, &failed) as &dyn std::error::Error;
+                    let queue = &self.source.label;
+                    tracing::warn!(queue, error, "the lag is not known, nor what the queue is like");
                 }
             }
             Err(failed) if failed.verdict() == Some(Verdict::NoQueue) => {
@@ -362,7 +352,7 @@ impl Lane {
         }
     }
 
-    fn error(&self, doing: Doing, failed: &Failed) -> crate::queue::QueueError {
+    fn error(&self, doing: Doing, failed: &Failed) -> QueueError {
         trouble::failed(doing, &self.source.label, &self.shared.clients.endpoint(&self.source), failed)
     }
 
@@ -403,49 +393,8 @@ impl Lane {
     }
 
     fn well(&mut self, sent: Instant) {
-        self.health.well(sent);
-        if self.health.missing.is_none() && self.health.failures == 0 && !std::mem::replace(&mut self.health.fine, true)
-        {
+        if self.health.well(sent) && !std::mem::replace(&mut self.health.fine, true) {
             self.shared.lane(&self.source, State::Fine);
         }
-    }
-}
-
-impl Health {
-    fn new(visibility: Duration, now: Instant) -> Self {
-        Health {
-            fine: false,
-            missing: None,
-            failures: 0,
-            last_failure: None,
-            quiet: now,
-            no_renewals: now,
-            soon: visibility / 20,
-            pace: Pace::default(),
-        }
-    }
-
-    /// A request that was sent then failed: nothing is asked for a while.
-    fn pause(&mut self, sent: Instant) {
-        if self.last_failure.is_none_or(|last| sent > last) {
-            let now = Instant::now();
-            self.failures += 1;
-            self.last_failure = Some(now);
-            let pause = self.pace.next();
-            self.quiet = now + pause;
-            self.no_renewals = now + pause.min(self.soon);
-        }
-    }
-
-    fn well(&mut self, sent: Instant) {
-        if self.last_failure.is_none_or(|last| sent > last) {
-            self.failures = 0;
-            self.pace = Pace::default();
-        }
-    }
-
-    /// How many requests to have under way: one by one, where it does not work.
-    fn at_once(&self, well: usize) -> usize {
-        if self.failures == 0 { well } else { 1 }
     }
 }

@@ -1,5 +1,6 @@
 //! The messages of one queue that are ours, and what SQS is to be told about them. Pure code without I/O.
 
+use crate::budget::weight;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -250,9 +251,10 @@ impl<W: Clone> Ledger<W> {
         }
     }
 
-    /// How many are open, and what they weigh together.
-    pub(super) fn open(&self) -> (usize, usize) {
-        self.open
+    /// How many there are, and what they weigh together. Of those that SQS is still to be told about the bodies are gone.
+    pub(super) fn held(&self) -> (usize, usize) {
+        let settled = self.len() - self.open.0;
+        (self.len(), self.open.1 + settled * weight(0))
     }
 
     /// How many there are, those that SQS is still to be told about included.

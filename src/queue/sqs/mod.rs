@@ -13,6 +13,7 @@ mod advice;
 mod appetite;
 mod client;
 mod failed;
+mod health;
 mod inspect;
 mod lane;
 mod ledger;

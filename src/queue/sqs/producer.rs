@@ -170,7 +170,9 @@ impl Outlet {
             let id = at.to_string();
             match answer.failed().iter().find(|entry| entry.id() == id).map(Failed::entry) {
                 // Nobody may be waiting any more.
-                None => drop(sending.sent.send(Ok(()))),
+                None if answer.successful().iter().any(|entry| entry.id() == id) => drop(sending.sent.send(Ok(()))),
+                // A stranger may answer 200 to anything.
+                None => drop(sending.sent.send(Err(self.error(Doing::Publish, &Failed::Strange(200))))),
                 Some(failed) if failed.is_passing() => {
                     batch.push(sending);
                     again = Some(failed);

@@ -78,7 +78,7 @@ async fn tell_at_once(
     messages: &[(u64, Arc<str>)],
     visibility: Duration,
 ) -> Result<Vec<(u64, Outcome)>, Failed> {
-    let failed = match act {
+    let (done, failed): (Vec<_>, _) = match act {
         Act::Delete => {
             let entry = |(id, handle): &(u64, Arc<str>)| {
                 DeleteMessageBatchRequestEntry::builder().id(id.to_string()).receipt_handle(&**handle).build()
@@ -86,7 +86,8 @@ async fn tell_at_once(
             let entries: Result<Vec<_>, _> = messages.iter().map(entry).collect();
             let entries = entries.map_err(Failed::unsendable)?;
             let request = client.delete_message_batch().queue_url(&source.url).set_entries(Some(entries));
-            request.send().await.map_err(Failed::of)?.failed
+            let answer = request.send().await.map_err(Failed::of)?;
+            (answer.successful.into_iter().map(|entry| entry.id).collect(), answer.failed)
         }
         Act::Renew | Act::Return => {
             let hidden = if act == Act::Renew { seconds(visibility) } else { 0 };
@@ -97,16 +98,19 @@ async fn tell_at_once(
             let entries: Result<Vec<_>, _> = messages.iter().map(entry).collect();
             let entries = entries.map_err(Failed::unsendable)?;
             let request = client.change_message_visibility_batch().queue_url(&source.url).set_entries(Some(entries));
-            request.send().await.map_err(Failed::of)?.failed
+            let answer = request.send().await.map_err(Failed::of)?;
+            (answer.successful.into_iter().map(|entry| entry.id).collect(), answer.failed)
         }
     };
-    Ok(messages.iter().map(|(id, _)| (*id, outcome(&id.to_string(), &failed))).collect())
+    Ok(messages.iter().map(|(id, _)| (*id, outcome(&id.to_string(), &done, &failed))).collect())
 }
 
-/// What is refused for what it is will be again: a handle that has expired, a message that was deleted before.
-fn outcome(id: &str, failed: &[BatchResultErrorEntry]) -> Outcome {
+/// What is refused for what it is will be again: a handle that has expired, a message that was deleted before. Of what is not
+/// spoken of at all it was no SQS that spoke.
+fn outcome(id: &str, done: &[String], failed: &[BatchResultErrorEntry]) -> Outcome {
     match failed.iter().find(|entry| entry.id() == id) {
-        None => Outcome::Done,
+        None if done.iter().any(|done| done == id) => Outcome::Done,
+        None => Outcome::Again,
         Some(entry) => match Failed::entry(entry).verdict() {
             Some(Verdict::Refused | Verdict::NoQueue) => Outcome::Gone,
             _ => Outcome::Again,
@@ -163,8 +167,10 @@ mod tests {
             entry("3", "RequestThrottled", true),
             entry("4", "MessageNotInflight", true),
         ];
-        let outcomes: Vec<_> = ["0", "1", "2", "3", "4"].iter().map(|id| outcome(id, &failed)).collect();
-        assert_eq!(outcomes, [Outcome::Done, Outcome::Again, Outcome::Gone, Outcome::Again, Outcome::Gone]);
+        let outcomes: Vec<_> =
+            ["0", "1", "2", "3", "4", "5"].iter().map(|id| outcome(id, &["0".into()], &failed)).collect();
+        let [done, again, gone] = [Outcome::Done, Outcome::Again, Outcome::Gone];
+        assert_eq!(outcomes, [done, again, gone, again, gone, again]);
     }
 
     #[test]

@@ -73,8 +73,15 @@ impl Fault {
         let Some(code) = code(answer) else {
             return Fault::of(Class::Transient, format!("cannot {doing}: {url} {STRANGER}")).because_of(answer);
         };
+        let in_view = answer.contains("while pushing to view");
         let too_many_partitions = code == 252 && answer.contains("partitions for single INSERT");
-        let (class, advice) = judge(code, too_many_partitions);
+        let (class, advice) = match judge(code, too_many_partitions) {
+            // TYPE_MISMATCH, INCORRECT_DATA: of a column that is not ours, or of a value that a view cannot read.
+            Some(known) if !(in_view && matches!(code, 53 | 117)) => known,
+            // Whatever it is: if the view refuses all there is, nobody is at fault.
+            _ if in_view => NOT_TAKEN,
+            _ => (Class::Transient, None),
+        };
         let message = match advice {
             Some(advice) => format!("cannot {doing}: {advice}"),
             None => format!("cannot {doing}"),
@@ -129,8 +136,12 @@ fn no_answer(error: &Error) -> &'static str {
     }
 }
 
-fn judge(code: u32, too_many_partitions: bool) -> (Class, Option<&'static str>) {
-    match code {
+const NOT_TAKEN: (Class, Option<&str>) =
+    (Class::Item, Some("a constraint or a view on the table does not take a value"));
+
+/// `None`: it is none of those that one would act on.
+fn judge(code: u32, too_many_partitions: bool) -> Option<(Class, Option<&'static str>)> {
+    Some(match code {
         // TOO_MANY_PARTS has two meanings: more parts in a partition than merges keep up with, which passes; and one
         // insert into more partitions than max_partitions_per_insert_block, which does not (but we split those).
         252 if too_many_partitions => (Class::Us, Some("one insert may not go into so many months")),
@@ -187,11 +198,14 @@ fn judge(code: u32, too_many_partitions: bool) -> (Class, Option<&'static str>) 
         // CANNOT_PARSE_TEXT, CANNOT_PARSE_ESCAPE_SEQUENCE, CANNOT_PARSE_DATE, CANNOT_PARSE_DATETIME,
         // ARGUMENT_OUT_OF_BOUND, CANNOT_CONVERT_TYPE, CANNOT_PARSE_NUMBER, CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN,
         // DECIMAL_OVERFLOW, FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
-        469 | 6 | 25 | 38 | 41 | 69 | 70 | 72 | 349 | 407 | 395 => {
-            (Class::Item, Some("a constraint or a view on the table does not take a value"))
-        }
-        _ => (Class::Transient, None),
-    }
+        469 | 6 | 25 | 38 | 41 | 69 | 70 | 72 | 349 | 407 | 395 => NOT_TAKEN,
+        // CANNOT_PARSE_QUOTED_STRING, CANNOT_PARSE_INPUT_ASSERTION_FAILED, ATTEMPT_TO_READ_AFTER_EOF (an empty text is no
+        // number), CANNOT_READ_ARRAY_FROM_TEXT, TOO_LARGE_ARRAY_SIZE, TOO_LARGE_STRING_SIZE, ILLEGAL_DIVISION,
+        // VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE, CANNOT_PARSE_UUID, CANNOT_PARSE_DOMAIN_VALUE_FROM_STRING, CANNOT_PARSE_BOOL,
+        // CANNOT_PARSE_IPV4, CANNOT_PARSE_IPV6, UNKNOWN_ELEMENT_OF_ENUM
+        26 | 27 | 32 | 130 | 128 | 131 | 153 | 321 | 376 | 441 | 467 | 675 | 676 | 691 => NOT_TAKEN,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -219,6 +233,13 @@ mod tests {
             ("Code: 159. DB::Exception: Timeout exceeded: elapsed 9 s", Class::Transient, "CLICKHOUSE_TIMEOUT_MS"),
             ("Code: 241. DB::Exception: (total) memory limit exceeded", Class::Transient, "memory"),
             ("Code: 469. DB::Exception: Constraint `c` is violated", Class::Item, "value"),
+            ("Code: 376. DB::Exception: Cannot parse uuid x: while pushing to view xray.v.", Class::Item, "value"),
+            ("Code: 117. DB::Exception: Cannot parse JSON: while pushing to view xray.v.", Class::Item, "value"),
+            (
+                "Code: 117. DB::Exception: Type of 'x' must be String, not UInt8",
+                Class::Us,
+                "not as this program made it",
+            ),
             ("Code: 4711. DB::Exception: a new one", Class::Transient, "4711"),
             ("<html>404 Not Found</html>", Class::Transient, "right port"),
         ] {

@@ -208,6 +208,44 @@ async fn a_consumer_that_would_break_a_promise_is_refused() {
     refused::<Oldest>().await;
 }
 
+/// Somebody edits the consumer while messages of it are held.
+async fn edited<V: Version>() {
+    let server = Which::Own(Box::new(Server::start(V::SERVER)));
+    let (harness, ledger) = (NatsHarness::<V>::on(server, Duration::from_secs(60)).await, Ledger::new());
+    let names = ids("r", 100);
+    ledger.shut(Gate::Objects);
+    let worker = Worker::start(&harness, &ledger);
+    harness.send(runs(&names)).await;
+    ledger.reached().await;
+    let delivered = async || harness.info().await.delivered.consumer_sequence;
+
+    harness.edit_consumer(|it| it.ack_wait = ACK_WAIT).await;
+    // Until it is seen they come again.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let before = delivered().await;
+    tokio::time::sleep(ACK_WAIT * 4).await;
+    assert_eq!(delivered().await, before, "the server is told of them as often as it must be now");
+
+    harness.edit_consumer(|it| it.max_deliver = 7).await;
+    until("it is refused", async || {
+        let said = worker.health.readiness().dependencies["nats"].last_error.clone().unwrap_or_default();
+        said.contains("gives up on a message after 7 deliveries") && !worker.health.is_up("nats")
+    })
+    .await;
+    harness.edit_consumer(|it| it.max_deliver = -1).await;
+    until("all is well again", async || worker.health.is_up("nats")).await;
+    ledger.open();
+    settled(&harness, &ledger, &names).await;
+    assert_eq!(ledger.most_deliveries(), 1);
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_is_edited_is_looked_at_anew() {
+    edited::<Current>().await;
+    edited::<Oldest>().await;
+}
+
 /// Limits of a consumer are kept to, and cost nothing but time.
 async fn limited<V: Version>() {
     let (harness, ledger) = (NatsHarness::<V>::start(Whose::Shared).await, Ledger::new());

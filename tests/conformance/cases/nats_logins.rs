@@ -1,12 +1,12 @@
 //! Each way to log in.
 
-use xray_processor_worker::config::Nats;
-use xray_processor_worker::queue::QueueBackend;
-use xray_processor_worker::queue::nats::NatsQueue;
+use xray_processor_worker::config::{Config, Nats};
+use xray_processor_worker::queue::nats::{NatsProducer, NatsQueue};
+use xray_processor_worker::queue::{Producer, QueueBackend};
 
-use super::taking::{error, receive};
+use super::taking::{error, messages, receive};
 use crate::nats::{ACK_WAIT, Current, NatsHarness};
-use crate::rig::{limits, until};
+use crate::rig::{limits, run, until};
 use crate::support::servers::{Server, Which};
 
 /// A user's NKey: not a secret of anybody's.
@@ -15,7 +15,7 @@ const PUBLIC: &str = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
 
 /// A consumer on this server, of a stream that it creates.
 fn on(server: &Server, change: impl FnOnce(&mut Nats)) -> NatsQueue {
-    let mut settings = xray_processor_worker::config::Config::default().nats;
+    let mut settings = Config::default().nats;
     settings.url = server.env("NATS_URL").into();
     settings.create = "stream";
     change(&mut settings);
@@ -123,4 +123,60 @@ async fn a_ca_of_ours_means_tls() {
     let queue = harness.with(|it| it.ca_file = Some(ca));
     let said = error(&queue, "no TLS there").await;
     assert!(said.contains("TLS with NATS") && said.contains("NATS_URL"), "{said}");
+}
+
+/// What docs/brokers.md says that the worker must be allowed is enough, advisories included.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rights_of_the_documentation_are_enough() {
+    let (publish, subscribe) = (
+        [
+            "$JS.API.STREAM.INFO.XRAY",
+            "$JS.API.CONSUMER.INFO.XRAY.*",
+            "$JS.API.CONSUMER.MSG.NEXT.XRAY.*",
+            "$JS.ACK.XRAY.>",
+            "$JS.API.CONSUMER.CREATE.XRAY.>",
+            "$JS.API.STREAM.CREATE.XRAY",
+            "xray.>",
+        ],
+        ["_INBOX.>", "$JS.EVENT.ADVISORY.*.DELETED.XRAY", "$JS.EVENT.ADVISORY.*.DELETED.XRAY.*"],
+    );
+    let documentation = include_str!("../../../docs/brokers.md");
+    assert!(publish.iter().chain(&subscribe).all(|right| documentation.contains(&format!("`{right}`"))));
+    let config = format!(
+        r#"no_auth_user: admin
+        authorization {{ users: [
+            {{ user: admin, password: admin }},
+            {{ user: worker, password: s3cret, permissions: {{ publish: {publish:?}, subscribe: {subscribe:?} }} }}
+        ] }}"#
+    );
+    for name in ["nats", "nats-2.9"] {
+        let server = Server::start_with(name, &["--extra", &config]);
+        let change = |it: &mut Nats| {
+            it.user = Some("worker".into());
+            it.password = Some("s3cret".into());
+        };
+        let queue = on(&server, change);
+        until("the stream is there", async || {
+            assert_eq!(receive(&queue).await.len(), 0);
+            queue.lag() == Some(0)
+        })
+        .await;
+        let mut settings = Config::default().nats;
+        settings.url = server.env("NATS_URL").into();
+        change(&mut settings);
+        NatsProducer::start(&settings).unwrap().send("xray.runs", run("r", 0)).await.unwrap();
+        let held = messages(&queue, 1).await;
+        let admin = async_nats::connect(server.env("NATS_URL")).await.unwrap();
+        async_nats::jetstream::new(admin).delete_stream("XRAY").await.unwrap();
+        until("it is made anew", async || {
+            let came = receive(&queue).await;
+            assert!(came.is_empty(), "{came:?}");
+            queue.lag() == Some(0)
+        })
+        .await;
+        drop(held);
+        queue.close().await.unwrap();
+        let log = std::fs::read_to_string(&server.running().log).unwrap();
+        assert!(!log.contains("Violation"), "{log}");
+    }
 }

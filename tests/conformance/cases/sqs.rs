@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::{File, read_to_string};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use chrono::Utc;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use xray_processor_worker::budget::Budget;
+use xray_processor_worker::config::Limits;
 use xray_processor_worker::event::Kind;
 use xray_processor_worker::pipeline::Delivery;
 use xray_processor_worker::queue::sqs::{Receipt, SqsProducer, SqsQueue};
@@ -294,6 +295,26 @@ async fn of_a_batch_only_what_failed_is_tried_again() {
     worker.stop().await;
 }
 
+/// Without a long poll, or where something answers that nothing is there, one would ask thousands of times a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_finds_nothing_at_once_does_not_ask_again_at_once() {
+    let (harness, ledger) = (Standard::start(Whose::Shared).await, Ledger::new());
+    let proxy = Proxy::start(harness.endpoint(), |_| Answer::Pass).await;
+    let queue = harness.with(|settings| {
+        settings.endpoint = Some(proxy.url());
+        settings.wait_time = Duration::ZERO;
+    });
+    let worker = Worker::on(queue, &ledger, &limits());
+    until("it polls", async || proxy.seen("ReceiveMessage").len() > 3).await;
+    let before = proxy.seen("ReceiveMessage").len();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let polls = proxy.seen("ReceiveMessage").len() - before;
+    assert!((1..=12).contains(&polls), "{polls} polls in two seconds");
+    harness.send(runs(&ids("r", 500))).await;
+    settled(&harness, &ledger, &ids("r", 500)).await;
+    worker.stop().await;
+}
+
 /// What is refused for what it is: trying again would never end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delete_that_is_refused_is_not_tried_for_ever() {
@@ -314,6 +335,39 @@ async fn a_delete_that_is_refused_is_not_tried_for_ever() {
     settled(&harness, &ledger, &ids("r", 1)).await;
     assert_eq!(ledger.most_deliveries(), 3);
     assert_eq!(proxy.seen("DeleteMessageBatch").len(), 4, "a whole batch that is refused is tried one by one");
+    worker.stop().await;
+}
+
+/// The right to receive without the right to delete: no more is taken than may be held, and it is said for as long as it lasts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_delete_does_not_go_on_receiving() {
+    let (harness, ledger) = (Standard::start(Whose::Shared).await, Ledger::new());
+    let names = ids("r", 300);
+    harness.send(runs(&names)).await;
+    let denied = Arc::new(AtomicBool::new(true));
+    let now = denied.clone();
+    let proxy = Proxy::start(harness.endpoint(), move |request| match request.action.as_str() {
+        "DeleteMessageBatch" if now.load(Relaxed) => Answer::Refuse(403, "AccessDeniedException"),
+        _ => Answer::Pass,
+    })
+    .await;
+    let limits = Limits { max_in_flight_messages: 50, ..limits() };
+    let mut settings = harness.settings();
+    settings.endpoint = Some(proxy.url());
+    let worker = Worker::on(SqsQueue::start(&settings, &limits).unwrap(), &ledger, &limits);
+    said_to_be_away::<Standard>(&worker).await;
+    // Longer than their time: they are kept from others, who could not delete them either.
+    let end = Instant::now() + VISIBILITY * 3 / 2;
+    while Instant::now() < end {
+        let said = worker.health.readiness().dependencies["sqs"].last_error.clone().unwrap();
+        assert!(said.contains("sqs:DeleteMessage") && !worker.health.is_up("sqs"), "{said}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(ledger.stored().len() <= 50, "{} were received", ledger.stored().len());
+    denied.store(false, Relaxed);
+    settled(&harness, &ledger, &names).await;
+    assert_eq!(ledger.most_deliveries(), 1);
+    until("all is well again", async || worker.health.is_up("sqs")).await;
     worker.stop().await;
 }
 
@@ -483,6 +537,30 @@ async fn publishing_says_what_is_wrong_and_tries_again_what_may_work() {
         good.unwrap();
     }
     assert!(producer.send("no-such", run("r", 0)).await.unwrap_err().to_string().contains("SQS_QUEUE_URL"));
+}
+
+/// A stranger that answers 200 to anything has neither deleted nor taken a message.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_sqs_says_that_it_is_done() {
+    let (harness, ledger) = (Standard::start(Whose::Shared).await, Ledger::new());
+    let nods = AtomicUsize::new(0);
+    let proxy = Proxy::start(harness.endpoint(), move |request| match request.action.as_str() {
+        "DeleteMessageBatch" if nods.fetch_add(1, Relaxed) < 3 => Answer::Nod,
+        "SendMessageBatch" => Answer::Nod,
+        _ => Answer::Pass,
+    })
+    .await;
+    let mut settings = harness.settings();
+    settings.endpoint = Some(proxy.url());
+    let producer = SqsProducer::start(&settings).unwrap();
+    let said = rig::said(&producer.send(&harness.queue, run("r", 0)).await.unwrap_err());
+    assert!(said.contains("is not SQS"), "{said}");
+    let names = ids("r", 10);
+    harness.send(runs(&names)).await;
+    let worker = Worker::on(behind(&harness, &proxy), &ledger, &limits());
+    settled(&harness, &ledger, &names).await;
+    assert_eq!(ledger.most_deliveries(), 1);
+    worker.stop().await;
 }
 
 /// In the order of sending, though a request is tried twice.

@@ -22,6 +22,8 @@ pub enum Answer {
     FailFirst(&'static str, bool),
     /// Nothing, for ever.
     Hang,
+    /// As a stranger does that takes everything for good.
+    Nod,
 }
 
 /// A request as it came.
@@ -73,6 +75,7 @@ async fn handle(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes
     match (inner.answer)(&request) {
         Answer::Pass => forward(&inner, &headers, &request.body).await.into_response(),
         Answer::Hang => std::future::pending().await,
+        Answer::Nod => "{}".into_response(),
         Answer::Refuse(status, code) => {
             let body = json!({ "__type": format!("com.amazonaws.sqs#{code}"), "message": "by the proxy" });
             (StatusCode::from_u16(status).unwrap(), body.to_string()).into_response()

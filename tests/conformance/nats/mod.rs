@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{self, pull};
+use async_nats::jetstream::consumer::{self, FromConsumer, pull};
 use async_nats::jetstream::stream::{self, RetentionPolicy};
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, HeaderMap};
@@ -102,6 +102,14 @@ impl<V: Version> NatsHarness<V> {
         };
         change(&mut config);
         self.stream().await.create_consumer(config).await.unwrap();
+    }
+
+    /// Changes its consumer, as somebody else might do.
+    pub async fn edit_consumer(&self, change: impl FnOnce(&mut pull::Config)) {
+        let consumer = self.stream().await.get_consumer::<pull::Config>("workers").await.unwrap();
+        let mut config = pull::Config::try_from_consumer_config(consumer.cached_info().config.clone()).unwrap();
+        change(&mut config);
+        self.stream().await.update_consumer(config).await.unwrap();
     }
 
     pub async fn stream(&self) -> stream::Stream {
