@@ -13,6 +13,7 @@ use super::lowered::Lowered;
 use super::one_run::{keys_of, one_run};
 use super::own::Owner;
 use super::persist::persist;
+use super::recent::{MARGIN, Recent};
 use super::report::{Counts, Silent};
 use super::scope::{Scope, day_of};
 use super::selection;
@@ -22,7 +23,7 @@ use crate::dead_letter::{self, DeadLetter};
 use crate::event::{Fact, Kind};
 use crate::store::StoreError;
 use crate::store::audit::{Among, DeadLetterRow, FactId, FactRow, Listed};
-use chrono::{NaiveDate, Utc};
+use chrono::NaiveDate;
 use futures_util::TryStreamExt;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -131,7 +132,9 @@ impl Purge<'_> {
             for (object, body) in listed.iter().zip(read(self.audited, &keys).await?) {
                 let other = match content(Kind::Decision, &object.key, body).0 {
                     Content::Event(record) => !is_of_run(&record.event.fact, run_id),
-                    Content::Damaged(_) => self.is_named_by_others(run_id, rows, &object.key).await?,
+                    Content::Damaged(_) | Content::Unread(_) => {
+                        self.is_named_by_others(run_id, rows, &object.key).await?
+                    }
                     Content::Absent => true,
                 };
                 own.extend((!other).then(|| object.clone()));
@@ -195,15 +198,22 @@ impl Purge<'_> {
         let rows = persist(|| async { self.audited.tables.remove_before(day, self.erase).await }).await?;
         self.purged.rows.fetch_add(rows, Relaxed);
         if self.erase {
-            let everything =
-                Options { scope: Scope::default(), deep: false, repair: true, force: true, min_age: Duration::ZERO };
+            let everything = Options {
+                scope: Scope::default(),
+                deep: false,
+                repair: true,
+                force: true,
+                min_age: Duration::ZERO,
+                lag: MARGIN,
+                facts_first: false,
+            };
             let left = Options { scope: Scope { from: Some(day), ..Scope::default() }, ..everything.clone() };
             let Purge { audited, lowered, .. } = *self;
             let (counts, uncovers) = (Counts::default(), AtomicBool::default());
             let check = Check {
                 audited,
                 options: &left,
-                since: Utc::now(),
+                recent: Recent::of(Duration::ZERO),
                 counts: &counts,
                 sink: &Silent,
                 lowered,
@@ -211,8 +221,7 @@ impl Purge<'_> {
                 uncovers: &uncovers,
             };
             uncovered(&check).await?;
-            // What was just written is no sign of a worker that is at it.
-            derived::check(&Check { options: &everything, since: Utc::now(), ..check }).await?;
+            derived::check(&Check { options: &everything, ..check }).await?;
         }
         Ok(())
     }

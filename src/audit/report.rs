@@ -19,6 +19,8 @@ pub enum Problem {
     DifferentRow,
     /// An object that is no event, or not that of its key.
     DamagedObject,
+    /// An object that the store does not give us, for a reason of its own.
+    UnreadObject,
     /// A derived row that is not there.
     MissingDerived,
     /// A derived row that nothing is to be derived for.
@@ -37,11 +39,12 @@ pub enum Problem {
 
 impl Problem {
     /// Every problem, in the order they are listed to people.
-    pub const ALL: [Problem; 11] = [
+    pub const ALL: [Problem; 12] = [
         Problem::MissingRow,
         Problem::OrphanRow,
         Problem::DifferentRow,
         Problem::DamagedObject,
+        Problem::UnreadObject,
         Problem::MissingDerived,
         Problem::OrphanDerived,
         Problem::DifferentDerived,
@@ -58,6 +61,7 @@ impl Problem {
             Problem::OrphanRow => "orphan_row",
             Problem::DifferentRow => "different_row",
             Problem::DamagedObject => "damaged_object",
+            Problem::UnreadObject => "unread_object",
             Problem::MissingDerived => "missing_derived",
             Problem::OrphanDerived => "orphan_derived",
             Problem::DifferentDerived => "different_derived",
@@ -75,6 +79,7 @@ impl Problem {
             Problem::OrphanRow => "row without object",
             Problem::DifferentRow => "row differs from its object",
             Problem::DamagedObject => "damaged object",
+            Problem::UnreadObject => "object that cannot be read",
             Problem::MissingDerived => "derived row is missing",
             Problem::OrphanDerived => "derived row comes from nothing",
             Problem::DifferentDerived => "derived row differs from a recompute",

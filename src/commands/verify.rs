@@ -6,7 +6,7 @@ use super::summary::grouped;
 use crate::app::{store_failure, stores};
 use crate::audit::report::{Counts, Finding, Sink};
 use crate::audit::scope::Scope;
-use crate::audit::{self, Options};
+use crate::audit::{self, MARGIN, Options};
 use crate::config::Config;
 use crate::event::Kind;
 use crate::exit::{Exit, Failure};
@@ -106,7 +106,15 @@ pub async fn main(args: &VerifyArgs, config: &Config) -> Result<Exit, Failure> {
         };
         scope = Scope { kinds: scope.kinds, ..of_run };
     }
-    let options = Options { scope, deep: args.deep, repair: args.repair, force: args.force, min_age: args.min_age };
+    let options = Options {
+        scope,
+        deep: args.deep,
+        repair: args.repair,
+        force: args.force,
+        min_age: args.min_age,
+        lag: MARGIN,
+        facts_first: !args.deep,
+    };
     let counts = Counts::default();
     let list = List { output: args.output, listed: AtomicU64::new(0) };
     let (done, nothing) = (|| counts.objects.load(Relaxed) + counts.derived.load(Relaxed), AtomicU64::new(0));
