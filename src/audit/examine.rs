@@ -92,7 +92,7 @@ pub(super) async fn examine(
 }
 
 /// A listing may be older than the rows beside it: what is there by now has an object.
-async fn stored_since(
+pub(super) async fn stored_since(
     audited: &Audited,
     kind: Kind,
     mut pairs: Vec<Pair<FactRow>>,

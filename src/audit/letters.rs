@@ -32,6 +32,11 @@ pub(super) async fn listed(audited: &Audited) -> Result<Rows<Listed>, StoreError
     Ok(in_folders(&audited.objects, folders))
 }
 
+/// What stands beside their folders.
+pub(super) async fn strays(audited: &Audited) -> Result<Vec<String>, StoreError> {
+    Ok(persist(|| async { audited.objects.level("dead-letters/").await }).await?.objects)
+}
+
 /// Checks all of them: they have no day and no kind that could be relied on.
 pub(super) async fn check(check: &Check<'_>) -> Result<(), StoreError> {
     let Check { audited, options, recent, counts, .. } = check;

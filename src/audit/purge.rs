@@ -21,6 +21,7 @@ use super::verify::{Check, Mending, Options, uncovered};
 use super::walk::{days, folder_of, in_folders, stat};
 use crate::dead_letter::{self, DeadLetter};
 use crate::event::{Fact, Kind};
+use crate::progress;
 use crate::store::StoreError;
 use crate::store::audit::{Among, DeadLetterRow, FactId, FactRow, Listed};
 use chrono::NaiveDate;
@@ -233,7 +234,11 @@ impl Purge<'_> {
             let keys: Vec<String> = listed.iter().map(|object| object.key.clone()).collect();
             let mut rows = Vec::new();
             for (key, body) in keys.iter().zip(read(self.audited, &keys).await?) {
-                let letter = body.ok().flatten().and_then(|body| dead_letter::parse(key, &body));
+                let body = body.unwrap_or_else(|error| {
+                    progress::warn(&format!("{key} stays: whose it is cannot be read: {}", error.chain()));
+                    None
+                });
+                let letter = body.and_then(|body| dead_letter::parse(key, &body));
                 rows.extend(letter.filter(&belongs).map(|letter| DeadLetterRow::of(&letter)));
             }
             self.purged.letters.fetch_add(rows.len() as u64, Relaxed);

@@ -3,7 +3,7 @@
 use super::tally::Tally;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -120,6 +120,24 @@ impl Sink for Silent {
     fn found(&self, _: &Finding) {}
 }
 
+/// Passes on what was not passed on before: several derived rows may come from one fact.
+pub(super) struct Once<'a> {
+    pub(super) counts: &'a Counts,
+    pub(super) sink: &'a dyn Sink,
+}
+
+impl Sink for Once<'_> {
+    fn found(&self, finding: &Finding) {
+        if self.counts.is_new(finding) {
+            self.counts.found(finding);
+            self.sink.found(finding);
+        }
+    }
+}
+
+/// So many findings are remembered; beyond that one may be named twice.
+const REMEMBERED: usize = 10_000;
+
 /// Counts of an audit.
 #[derive(Debug, Default)]
 pub struct Counts {
@@ -138,6 +156,7 @@ pub struct Counts {
     /// Why a repair did not mend anything.
     pub withheld: OnceLock<Tally>,
     found: Mutex<BTreeMap<Problem, (u64, u64)>>,
+    seen: Mutex<BTreeSet<(Problem, String)>>,
 }
 
 impl Counts {
@@ -147,6 +166,14 @@ impl Counts {
         let (all, repaired) = found.entry(finding.problem).or_default();
         *all += 1;
         *repaired += u64::from(finding.repaired);
+    }
+
+    fn is_new(&self, finding: &Finding) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= REMEMBERED {
+            seen.clear();
+        }
+        seen.insert((finding.problem, finding.id.clone()))
     }
 
     /// Adds the findings of another audit.

@@ -1,12 +1,12 @@
 //! Whether the tables say what the objects say.
 
-use super::examine::{Examined, examine};
+use super::examine::{Examined, examine, stored_since};
 use super::judge::{Case, Content, Mend, judge};
 use super::lowered::Lowered;
 use super::pairs::Pair;
 use super::recent::Recent;
 use super::repair::Work;
-use super::report::{Counts, Finding, Problem, Sink};
+use super::report::{Counts, Finding, Once, Problem, Sink};
 use super::scope::Scope;
 use super::tally::tally;
 use super::walk::{months, pairs, strays};
@@ -151,6 +151,10 @@ impl Check<'_> {
                 self.found(&Finding { problem: Problem::StrayObject, table: None, id, detail, repaired: false });
             }
         }
+        for id in letters::strays(self.audited).await? {
+            let detail = "workers write dead letters under dead-letters/XX/SHA256.json alone".to_owned();
+            self.found(&Finding { problem: Problem::StrayObject, table: None, id, detail, repaired: false });
+        }
         Ok(())
     }
 
@@ -179,7 +183,8 @@ impl Check<'_> {
     pub(super) async fn rows(&self, kind: Kind, among: Among) -> Result<bool, StoreError> {
         let counts = Counts::default();
         let options = Options { deep: true, ..self.options.clone() };
-        let check = Check { options: &options, counts: &counts, ..*self };
+        let once = Once { counts: self.counts, sink: self.sink };
+        let check = Check { options: &options, counts: &counts, sink: &once, ..*self };
         let mut rows = self.audited.tables.facts(kind, among).try_chunks(KEYS_AT_ONCE);
         while let Some(rows) = rows.try_next().await.map_err(|error| error.1)? {
             let mut pairs: BTreeMap<String, Pair<FactRow>> = BTreeMap::new();
@@ -187,9 +192,21 @@ impl Check<'_> {
                 let empty = || Pair { key: row.key.clone(), object: None, rows: Vec::new() };
                 pairs.entry(row.key.clone()).or_insert_with(empty).rows.push(row);
             }
-            check.group(kind, pairs.into_values().collect()).await?;
+            let (mut group, mut bytes) = (Vec::new(), 0);
+            for pair in stored_since(self.audited, kind, pairs.into_values().collect()).await? {
+                // What has no object was named when they were listed.
+                if pair.object.is_none() && !self.mends_rows() {
+                    continue;
+                }
+                bytes += pair.object.as_ref().map_or(0, |object| object.bytes);
+                group.push(pair);
+                if bytes >= BYTES_AT_ONCE {
+                    check.group(kind, std::mem::take(&mut group)).await?;
+                    bytes = 0;
+                }
+            }
+            check.group(kind, group).await?;
         }
-        self.counts.add_problems(&counts);
         Ok(counts.problems().values().any(|(_, repaired)| *repaired > 0))
     }
 

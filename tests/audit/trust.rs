@@ -31,6 +31,8 @@ fn facts_before_what_comes_from_them(place: &Place) {
             &format!("ALTER TABLE {{db}}.{table} UPDATE {set} WHERE {id}"),
         );
         let id = id.split('\'').nth(1).unwrap();
+        let named = found(&verify(place, &[]), "different_row");
+        assert_eq!(named.iter().filter(|named| named.contains(id)).count(), 1, "{named:?}");
         found_and_mended(place, &bodies, false, "different_row", id);
     }
 }
@@ -143,6 +145,27 @@ fn counts_in_a_link() {
         place.servers.as_ref().unwrap().database.query(&format!("INSERT INTO {{db}}.step_totals VALUES {values}"));
         found_and_mended(&place, &bodies, false, "different_derived", &step);
     }
+}
+
+/// Of nothing all would be well: what leaves nothing to look at is refused.
+#[test]
+fn nothing_is_not_well() {
+    let place = Place::files();
+    place.store(&bodies(&place));
+    let range = ["--from", "2026-02-02", "--to", "2026-02-01"];
+    for wrong in [
+        &["verify", "--run", ""][..],
+        &["rebuild", "--kind", "run", "--anew"],
+        &["rebuild", "--from", "2026-02-01", "--keep"],
+        &[&["verify"], &range[..]].concat(),
+        &[&["rebuild"], &range[..]].concat(),
+        &[&["lookup", "x"], &range[..]].concat(),
+    ] {
+        let said = place.run(wrong);
+        assert_eq!(said.code, 2, "{wrong:?}: {said:?}");
+    }
+    place.put("dead-letters/stray.json", b"{}");
+    assert!(found(&verify(&place, &[]), "stray_object").contains(&"dead-letters/stray.json".to_owned()));
 }
 
 /// An object that cannot be read, as one that is archived: neither `verify` nor `rebuild` takes its row away.
