@@ -44,7 +44,7 @@ pub struct Rebuilt {
     pub events: AtomicU64,
     /// Dead letters read.
     pub letters: AtomicU64,
-    /// Objects that are none of these.
+    /// Objects that are none of these, or cannot be read.
     pub damaged: AtomicU64,
     /// Events that the tables refuse.
     pub refused: AtomicU64,
@@ -322,14 +322,11 @@ impl Facts<'_> {
             match kind {
                 Some(kind) => match content(kind, key, body).0 {
                     Content::Event(record) => waiting.push(record),
-                    Content::Damaged(_) => drop(self.rebuilt.damaged.fetch_add(1, Relaxed)),
-                    // They are looked for again at the end: whoever broke off before has seen others.
-                    Content::Unread(_) => {}
+                    Content::Damaged(_) | Content::Unread(_) => drop(self.rebuilt.damaged.fetch_add(1, Relaxed)),
                     Content::Absent => {}
                 },
                 None => {
-                    let Ok(body) = body else { continue };
-                    let Some(letter) = body.and_then(|body| dead_letter::parse(key, &body)) else {
+                    let Some(letter) = body.ok().flatten().and_then(|body| dead_letter::parse(key, &body)) else {
                         self.rebuilt.damaged.fetch_add(1, Relaxed);
                         continue;
                     };

@@ -102,7 +102,9 @@ pub(super) fn rebuilt_in_words(rebuilt: &Rebuilt, took: Duration) -> String {
     };
     let damaged = match count(&rebuilt.damaged) {
         0 => String::new(),
-        damaged => format!("; {} objects are no events: `verify --deep` names them", grouped(damaged)),
+        damaged => {
+            format!("; {} objects are no events or cannot be read: `verify --deep` names them", grouped(damaged))
+        }
     };
     let refused = match count(&rebuilt.refused) {
         0 => String::new(),

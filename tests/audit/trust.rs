@@ -191,4 +191,6 @@ fn what_cannot_be_read_keeps_its_row() {
     let said = place.run(&["rebuild"]);
     assert!(said.code == 1 && said.stderr.contains("1 objects cannot be read"), "{said:?}");
     assert_eq!(place.state().decision_events, before);
+    assert_eq!(place.run(&["rebuild", "--kind", "decision"]).code, 3, "what was left out is said");
+    assert_eq!(place.state().decision_events, before);
 }
