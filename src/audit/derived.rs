@@ -5,7 +5,8 @@ use super::persist::persist;
 use super::report::{Finding, Problem};
 use super::scope::Scope;
 use super::verify::Check;
-use crate::store::audit::{Derived, Keys, Layer, Values};
+use crate::event::Kind;
+use crate::store::audit::{Among, Derived, FactId, Keys, Layer, Values};
 use crate::store::{StoreError, Touched};
 use chrono::NaiveDate;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,8 +19,7 @@ pub(super) async fn check(check: &Check<'_>) -> Result<(), StoreError> {
         loop {
             let page = persist(|| async { audited.tables.derived(*layer, &keys).await }).await?;
             counts.derived.fetch_add(page.rows.len() as u64, Relaxed);
-            let is_wrong = |row: &Derived| row.stored != row.computed && in_scope(row, &options.scope);
-            report(check, page.rows.into_iter().filter(is_wrong).collect()).await?;
+            report(check, *layer, wrong_of(page.rows, &options.scope)).await?;
             match page.next {
                 Some(next) => keys = Keys::After(next),
                 None => break,
@@ -41,8 +41,12 @@ fn first(layer: Layer, scope: &Scope) -> Keys {
 /// Rows that carry the start of what they are about are in scope by its day. The tables between have no day, and are
 /// looked at where no days are asked for.
 fn in_scope(row: &Derived, scope: &Scope) -> bool {
+    // Of one run only its own are asked for, whatever day they say.
+    if scope.run.is_some() {
+        return true;
+    }
     let Some(at) = row.columns.iter().position(|column| *column == "started_at") else {
-        return scope.run.is_some() || (scope.from.is_none() && scope.to.is_none());
+        return scope.from.is_none() && scope.to.is_none();
     };
     let day = |values: &Option<Vec<Option<String>>>| -> Option<NaiveDate> {
         values.as_ref()?.get(at)?.as_ref()?.get(..10)?.parse().ok()
@@ -51,26 +55,62 @@ fn in_scope(row: &Derived, scope: &Scope) -> bool {
     days.is_empty() || days.into_iter().any(|day| scope.has_day(day))
 }
 
-async fn report(check: &Check<'_>, wrong: Vec<Derived>) -> Result<(), StoreError> {
-    let Check { audited, since, counts, lowered, .. } = check;
+fn wrong_of(rows: Vec<Derived>, scope: &Scope) -> Vec<Derived> {
+    rows.into_iter().filter(|row| row.stored != row.computed && in_scope(row, scope)).collect()
+}
+
+async fn report(check: &Check<'_>, layer: Layer, wrong: Vec<Derived>) -> Result<(), StoreError> {
+    let Check { audited, options, recent, counts, lowered, .. } = check;
     let repair = check.mends_rows();
     if wrong.is_empty() {
         return Ok(());
     }
     let touched = union(&wrong);
-    let young = persist(|| async { audited.tables.changed_since(&touched, *since).await }).await?;
+    let (times, own) = ((recent.since, recent.until), lowered.written());
+    let young = persist(|| async { audited.tables.changed_within(&touched, times, &own).await }).await?;
     let is_young = |row: &Derived| {
         row.touched.all_steps().into_iter().any(|step| young.steps.contains(step))
             || row.touched.runs.iter().any(|run| young.runs.contains(run))
     };
-    let (young, wrong): (Vec<_>, Vec<_>) = wrong.into_iter().partition(is_young);
+    let (young, mut wrong): (Vec<_>, Vec<_>) = wrong.into_iter().partition(is_young);
     counts.young.fetch_add(young.len() as u64, Relaxed);
+    if options.facts_first && facts(check, &wrong).await? {
+        let ids = |row: &Derived| if layer.is_of_runs() { row.touched.runs.clone() } else { row.touched.steps.clone() };
+        let keys = Keys::These(wrong.iter().flat_map(ids).collect());
+        let again = persist(|| async { audited.tables.derived(layer, &keys).await }).await?;
+        wrong = wrong_of(again.rows, &options.scope);
+    }
     if repair && !wrong.is_empty() {
         let touched = union(&wrong);
         lowered.forget(&touched).await?;
     }
     wrong.iter().filter_map(|row| finding(row, repair)).for_each(|finding| check.found(&finding));
     Ok(())
+}
+
+/// Whether a row that differs or what it comes from is wrong, its facts tell: they are held against their objects.
+/// Answers whether that changed any.
+async fn facts(check: &Check<'_>, wrong: &[Derived]) -> Result<bool, StoreError> {
+    let is_doubtful = |row: &&Derived| row.stored.is_some() && row.computed.is_some();
+    let mut touched = Touched::default();
+    for row in wrong.iter().filter(is_doubtful) {
+        touched.extend(row.touched.clone());
+        // A step has its pipeline from its run.
+        let at = row.columns.iter().position(|column| *column == "run_id");
+        let run = |values: &Option<Values>| values.as_ref()?.get(at?)?.clone().filter(|run| !run.is_empty());
+        touched.runs.extend([run(&row.stored), run(&row.computed)].into_iter().flatten());
+    }
+    let steps: Vec<String> = touched.all_steps().into_iter().map(str::to_owned).collect();
+    let runs: Vec<FactId> = touched.runs.iter().cloned().map(FactId::Run).collect();
+    let mut changed = false;
+    for (kind, among) in [
+        (Kind::Decision, Among::Steps(steps.clone())),
+        (Kind::Step, Among::Steps(steps)),
+        (Kind::Run, Among::Ids(runs)),
+    ] {
+        changed |= check.rows(kind, among).await?;
+    }
+    Ok(changed)
 }
 
 fn union(rows: &[Derived]) -> Touched {
@@ -90,11 +130,11 @@ pub(super) fn wrong(row: &Derived) -> Option<(Problem, String)> {
     Some((problem, format!("{} in {}: {detail}", row.key.join(" / "), row.table)))
 }
 
-/// Whether a recompute gives another version than what stands there: then it may be on its way.
+/// Whether a recompute gives a row where none stands, or another version: then it may be on its way.
 pub(super) fn is_behind(row: &Derived) -> bool {
     let at = row.columns.iter().position(|column| *column == "version");
     let version = |values: &Option<Values>| at.and_then(|at| values.as_ref()?.get(at).cloned());
-    row.computed.is_some() && version(&row.stored) != version(&row.computed)
+    row.computed.is_some() && (row.stored.is_none() || version(&row.stored) != version(&row.computed))
 }
 
 fn differs(row: &Derived) -> Option<(Problem, String)> {

@@ -3,12 +3,14 @@
 use super::judge::{Case, Content, Loser, Seen};
 use super::pairs::Pair;
 use super::persist::persist;
+use super::scope::day_of;
+use super::walk::{folder_of, stat};
 use super::{Audited, report::Counts};
 use crate::dead_letter;
 use crate::event::{Code, Kind, Rejection, parse_event};
 use crate::key;
 use crate::object::Record;
-use crate::store::audit::{Among, FactId, FactRow};
+use crate::store::audit::{Among, FactId, FactRow, Listed};
 use crate::store::{Class, StoreError};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -26,7 +28,7 @@ pub(super) struct Examined {
     pub(super) body: Option<Bytes>,
 }
 
-/// Reads these objects. One that the store cannot give us for a reason of its own is as good as damaged.
+/// Reads these objects. One that the store does not give us for a reason of its own does not keep us from the others.
 pub(super) async fn read(
     audited: &Audited,
     keys: &[String],
@@ -50,6 +52,7 @@ pub(super) async fn examine(
     deep: bool,
     counts: &Counts,
 ) -> Result<Vec<Examined>, StoreError> {
+    let pairs = stored_since(audited, kind, pairs).await?;
     let keys: Vec<String> = pairs.iter().filter(|pair| pair.object.is_some()).map(|pair| pair.key.clone()).collect();
     let mut contents: BTreeMap<String, (Content, Option<Bytes>)> = BTreeMap::new();
     for (key, body) in keys.iter().zip(read(audited, &keys).await?) {
@@ -88,6 +91,28 @@ pub(super) async fn examine(
     Ok(examined)
 }
 
+/// A listing may be older than the rows beside it: what is there by now has an object.
+pub(super) async fn stored_since(
+    audited: &Audited,
+    kind: Kind,
+    mut pairs: Vec<Pair<FactRow>>,
+) -> Result<Vec<Pair<FactRow>>, StoreError> {
+    let is_bare = |pair: &&Pair<FactRow>| pair.object.is_none() && is_ours(kind, &pair.key);
+    let bare: Vec<String> = pairs.iter().filter(is_bare).map(|pair| pair.key.clone()).collect();
+    let there: BTreeMap<String, Listed> =
+        stat(&*audited.objects, &bare).await?.into_iter().map(|listed| (listed.key.clone(), listed)).collect();
+    for pair in pairs.iter_mut().filter(|pair| pair.object.is_none()) {
+        pair.object = there.get(&pair.key).cloned();
+    }
+    Ok(pairs)
+}
+
+/// Whether workers write under this key: what a row names may be anything.
+fn is_ours(kind: Kind, key: &str) -> bool {
+    let name = day_of(key).and_then(|day| key.strip_prefix(&folder_of(kind, day)).map(str::to_owned));
+    name.is_some_and(|name| !name.is_empty() && !name.contains('/') && name.len() <= 255)
+}
+
 fn bodies(answers: Vec<Result<Option<Bytes>, StoreError>>) -> impl Iterator<Item = Option<Bytes>> {
     answers.into_iter().map(|answer| answer.ok().flatten())
 }
@@ -102,7 +127,7 @@ fn event(content: &Content) -> Option<&Arc<Record>> {
 /// What an object is.
 pub(super) fn content(kind: Kind, key: &str, body: Result<Option<Bytes>, StoreError>) -> (Content, Option<Bytes>) {
     let body = match body {
-        Err(error) => return (Content::Damaged(Rejection::new(Code::StoreRefused, error.chain())), None),
+        Err(error) => return (Content::Unread(error.chain()), None),
         Ok(None) => return (Content::Absent, None),
         Ok(Some(body)) => body,
     };
@@ -140,7 +165,9 @@ async fn loser(audited: &Audited, row: &FactRow, deep: bool) -> Result<Option<Lo
     if !deep {
         return Ok(Some(Loser::Unread));
     }
-    let body = bodies(read(audited, std::slice::from_ref(&listed.key)).await?).next().flatten();
+    let Some(Ok(body)) = read(audited, std::slice::from_ref(&listed.key)).await?.into_iter().next() else {
+        return Ok(Some(Loser::Unread));
+    };
     let letter = body.and_then(|body| dead_letter::parse(&listed.key, &body));
     let record = letter.and_then(|letter| parse_event(Kind::Decision, &letter.body).ok()).map(Record::new);
     Ok(record.filter(|record| FactId::of(&record.event.fact) == row.id).map(|record| Loser::Event(Arc::new(record))))

@@ -30,6 +30,8 @@ pub enum Content {
     Event(Arc<Record>),
     /// Something else.
     Damaged(Rejection),
+    /// The store does not give it, for this reason: it is archived, or too large to be read.
+    Unread(String),
 }
 
 /// A row, and what a dead letter of a lost conflict says about it.
@@ -74,6 +76,8 @@ pub enum Mend {
     Remove(FactRow),
     /// Keep the object's bytes as a dead letter and take it away.
     SetAside(Rejection),
+    /// Nothing that we could do.
+    Nothing,
 }
 
 /// What was found out about a key.
@@ -97,6 +101,11 @@ pub fn judge(case: &Case) -> Ruling {
             ruling.add(Problem::DamagedObject, None, rejection.reason.clone(), Mend::SetAside(rejection.clone()));
             None
         }
+        Content::Unread(why) => {
+            // What its rows should say nobody knows: they stay as they are.
+            ruling.add(Problem::UnreadObject, None, why.clone(), Mend::Nothing);
+            return ruling;
+        }
         Content::Absent => None,
     };
     for Seen { row, lost } in case.rows.iter().filter(|seen| Some(&seen.row.id) != own.as_ref()) {
@@ -111,7 +120,7 @@ pub fn judge(case: &Case) -> Ruling {
             None => {
                 let detail = match case.object {
                     Content::Absent => format!("there is no object {}", row.key),
-                    Content::Damaged(_) => format!("the object {} is damaged", row.key),
+                    Content::Damaged(_) | Content::Unread(_) => format!("the object {} is damaged", row.key),
                     Content::Event(_) => format!("the object {} is of another event", row.key),
                 };
                 ruling.add(Problem::OrphanRow, Some(row), detail, Mend::Remove(row.clone()));
@@ -279,6 +288,16 @@ mod tests {
         assert_eq!(judge(&refused), Ruling { wrong: Vec::new(), explained: 1 });
     }
 
+    #[test]
+    fn what_cannot_be_read_takes_no_row_away() {
+        let archived = Content::Unread("it is archived".to_owned());
+        let ruling = judge(&case(Kind::Decision, archived, vec![FactRow::of(&decision("r", "kept"))]));
+        assert_eq!(
+            ruling.wrong.iter().map(|wrong| (wrong.problem, &wrong.mend)).collect::<Vec<_>>(),
+            [(Problem::UnreadObject, &Mend::Nothing)]
+        );
+    }
+
     proptest! {
         /// What mends a key leaves nothing wrong with it.
         #[test]
@@ -310,6 +329,7 @@ mod tests {
                     }
                     Mend::Remove(row) => remove(&row),
                     Mend::SetAside(_) => case.object = Content::Absent,
+                    Mend::Nothing => {}
                 }
             }
             prop_assert_eq!(judge(&case), Ruling::default());

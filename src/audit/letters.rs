@@ -8,11 +8,11 @@ use super::persist::persist;
 use super::repair::Work;
 use super::report::{Finding, Problem};
 use super::scope::Scope;
+use super::selection::own_key;
 use super::verify::Check;
 use super::walk::{in_folders, stat};
 use crate::dead_letter::{self, DeadLetter};
 use crate::event::{Code, Kind, parse_event};
-use crate::key;
 use crate::object::Record;
 use crate::store::StoreError;
 use crate::store::audit::{Among, DeadLetterRow, FactId, FactRow, Listed, Rows};
@@ -32,14 +32,19 @@ pub(super) async fn listed(audited: &Audited) -> Result<Rows<Listed>, StoreError
     Ok(in_folders(&audited.objects, folders))
 }
 
+/// What stands beside their folders.
+pub(super) async fn strays(audited: &Audited) -> Result<Vec<String>, StoreError> {
+    Ok(persist(|| async { audited.objects.level("dead-letters/").await }).await?.objects)
+}
+
 /// Checks all of them: they have no day and no kind that could be relied on.
 pub(super) async fn check(check: &Check<'_>) -> Result<(), StoreError> {
-    let Check { audited, options, since, counts, .. } = check;
+    let Check { audited, options, recent, counts, .. } = check;
     let mut pairs = Pairs::new(listed(audited).await?, audited.tables.letters(None));
     let mut group = Vec::new();
     while let Some(pair) = pairs.next().await? {
         counts.objects.fetch_add(u64::from(pair.object.is_some()), Relaxed);
-        if pair.object.as_ref().is_some_and(|object| object.modified > *since) {
+        if pair.object.as_ref().is_some_and(|object| recent.has(object.modified)) {
             counts.young.fetch_add(1, Relaxed);
             continue;
         }
@@ -47,7 +52,7 @@ pub(super) async fn check(check: &Check<'_>) -> Result<(), StoreError> {
             for row in pair.rows {
                 orphan(check, &row).await?;
             }
-        } else if pair.rows.is_empty() || options.deep {
+        } else if pair.rows.len() != 1 || options.deep {
             group.push(pair);
         }
         if group.len() == AT_ONCE {
@@ -65,10 +70,15 @@ fn say(check: &Check<'_>, problem: Problem, id: &str, detail: String, repaired: 
 async fn orphan(check: &Check<'_>, row: &DeadLetterRow) -> Result<(), StoreError> {
     let Check { audited, .. } = check;
     let repaired = check.mends_rows();
+    let own = own_key(row);
+    let is_stored = !stat(&*audited.objects, std::slice::from_ref(&own)).await?.is_empty();
+    if is_stored && row.s3_key == own {
+        // A worker has stored it since the objects were listed.
+        return Ok(());
+    }
     if repaired {
         // The object may stand where it should, and the row only name another place: then it is written anew from there.
-        let own = format!("{}{}.json", key::dead_letter_folder(&row.sha256), row.sha256);
-        if stat(&*audited.objects, &[own]).await?.is_empty() {
+        if !is_stored {
             persist(|| async { audited.tables.remove_letters(std::slice::from_ref(&row.sha256)).await }).await?;
         }
     }
@@ -83,25 +93,40 @@ async fn some(check: &Check<'_>, group: Vec<Pair<DeadLetterRow>>) -> Result<(), 
     let mut rows = Vec::new();
     for (pair, body) in group.iter().zip(read(audited, &keys).await?) {
         counts.bodies.fetch_add(1, Relaxed);
-        let body = body.ok().flatten().unwrap_or_default();
+        let body = match body {
+            Ok(body) => body.unwrap_or_default(),
+            Err(error) => {
+                say(check, Problem::UnreadObject, &pair.key, error.chain(), false);
+                continue;
+            }
+        };
         let Some(letter) = dead_letter::parse(&pair.key, &body) else {
             let detail = "the object is no dead letter, or not the one of its key".into();
             say(check, Problem::DamagedLetter, &pair.key, detail, false);
             continue;
         };
-        let wrong = match pair.rows.first() {
+        let (own, others): (Vec<_>, Vec<_>) = pair.rows.iter().partition(|row| row.sha256 == letter.sha256.to_string());
+        for other in others {
+            // One that has its object is written anew from there.
+            if repair && stat(&*audited.objects, &[own_key(other)]).await?.is_empty() {
+                persist(|| async { audited.tables.remove_letters(std::slice::from_ref(&other.sha256)).await }).await?;
+            }
+            let detail = format!("the object is that of another, not of {}", other.sha256);
+            say(check, Problem::OrphanLetter, &pair.key, detail, repair);
+        }
+        let wrong = match own.first() {
             None => Some((Problem::MissingLetter, format!("{} is not in dead_letters", letter.rejection.code))),
             Some(row) => differences(row, &DeadLetterRow::of(&letter)).map(|detail| (Problem::DamagedLetter, detail)),
         };
         if let Some((problem, detail)) = wrong {
             if repair {
-                write_again(audited, pair.rows.first(), &letter).await?;
+                write_again(audited, own.first().copied(), &letter).await?;
             }
             say(check, problem, &pair.key, detail, repair);
         }
         rows.extend(loser(&letter).filter(|row| in_scope(&options.scope, row)));
     }
-    if options.deep { losers(check, rows).await } else { Ok(()) }
+    losers(check, rows).await
 }
 
 /// Puts the row of a letter in the place of what stands there. That it was sent again stands nowhere else.

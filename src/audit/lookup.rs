@@ -5,6 +5,7 @@ use super::judge::{Case, Content, Mend, Seen, judge};
 use super::letters;
 use super::pairs::Pair;
 use super::persist::persist;
+use super::recent::Recent;
 use super::report::{Counts, Problem};
 use super::scope::Scope;
 use super::walk::{days, folder_of, stat};
@@ -13,8 +14,7 @@ use crate::dead_letter::{self, DeadLetter};
 use crate::event::Kind;
 use crate::key;
 use crate::store::StoreError;
-use crate::store::audit::{Among, Derived, FactId, FactRow, Keys, Layer, Listed, NAMED};
-use chrono::{DateTime, Utc};
+use crate::store::audit::{Among, Derived, FactId, FactRow, Keys, Listed, NAMED};
 use futures_util::stream::{StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -100,8 +100,7 @@ impl Verdict {
 impl Found {
     /// What it all comes to; an object younger than `min_age` may be on its way.
     pub fn verdict(&self, min_age: Duration) -> Verdict {
-        let since = Utc::now() - chrono::Duration::from_std(min_age).unwrap_or_default();
-        let young = |at: DateTime<Utc>| at > since;
+        let recent = Recent::of(min_age);
         let is_missing = |off: &Off| matches!(off.problem, Problem::MissingRow | Problem::MissingDerived);
         if self.wrong.is_empty() {
             return match (self.objects.is_empty() && self.rows.is_empty(), self.letters.is_empty()) {
@@ -110,8 +109,8 @@ impl Found {
                 (false, _) => Verdict::AllWell,
             };
         }
-        let is_young = self.objects.iter().any(|object| young(object.listed.modified))
-            || self.rows.iter().any(|row| young(row.updated_at));
+        let is_young = self.objects.iter().any(|object| recent.has(object.listed.modified))
+            || self.rows.iter().any(|row| recent.has(row.updated_at));
         if is_young && self.wrong.iter().all(|off| off.behind) {
             return Verdict::Waiting;
         }
@@ -179,7 +178,7 @@ async fn judged(audited: &Audited, found: &mut Found) -> Result<(), StoreError> 
                 let behind = match &wrong.mend {
                     Mend::Insert(_) => true,
                     Mend::Replace(row, record) => row.version < FactRow::of(record).version,
-                    Mend::Remove(_) | Mend::SetAside(_) => false,
+                    Mend::Remove(_) | Mend::SetAside(_) | Mend::Nothing => false,
                 };
                 let detail = format!("{about}: {}", wrong.detail);
                 found.wrong.push(Off { problem: wrong.problem, detail, behind });
@@ -207,17 +206,21 @@ async fn derived(audited: &Audited, found: &mut Found) -> Result<(), StoreError>
             FactId::Run(id) => drop(runs.insert(id.clone())),
         }
     }
-    for (layer, ids) in [(Layer::Steps, steps), (Layer::Runs, runs)] {
+    let (steps, runs) = (Vec::from_iter(steps), Vec::from_iter(runs));
+    for layer in audited.tables.layers() {
+        let ids = if layer.is_of_runs() { &runs } else { &steps };
         if ids.is_empty() {
             continue;
         }
-        let keys = Keys::These(ids.into_iter().collect());
-        let page = persist(|| async { audited.tables.derived(layer, &keys).await }).await?;
-        found.derived.extend(page.rows.into_iter().filter(|row| matches!(row.table, "steps" | "runs")));
-    }
-    for row in &found.derived {
-        if let Some((problem, detail)) = super::derived::wrong(row) {
-            found.wrong.push(Off { problem, detail, behind: super::derived::is_behind(row) });
+        let keys = Keys::These(ids.clone());
+        for row in persist(|| async { audited.tables.derived(*layer, &keys).await }).await?.rows {
+            if let Some((problem, detail)) = super::derived::wrong(&row) {
+                found.wrong.push(Off { problem, detail, behind: super::derived::is_behind(&row) });
+            }
+            // What is between is only shown where it is wrong.
+            if matches!(row.table, "steps" | "runs") {
+                found.derived.push(row);
+            }
         }
     }
     Ok(())

@@ -23,11 +23,27 @@ const KEYS_AT_ONCE: usize = 1000;
 pub(super) struct Lowered<'a> {
     audited: &'a Audited,
     touched: Mutex<Touched>,
+    written: Mutex<Touched>,
 }
 
 impl<'a> Lowered<'a> {
     pub(super) fn new(audited: &'a Audited) -> Self {
-        Lowered { audited, touched: Mutex::default() }
+        Lowered { audited, touched: Mutex::default(), written: Mutex::default() }
+    }
+
+    /// Remembers that facts of these keys were inserted: that they are recent is no sign of a worker.
+    pub(super) fn wrote(&self, inserted: Touched) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of what is forgotten derived rows are left out once, as too young.
+        if written.len() >= KEYS_AT_MOST {
+            *written = Touched::default();
+        }
+        written.extend(inserted);
+    }
+
+    /// Whose facts were inserted.
+    pub(super) fn written(&self) -> Touched {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Recomputes what depends on something that was taken away.

@@ -16,6 +16,7 @@ pub mod pairs;
 mod persist;
 pub mod purge;
 pub mod rebuild;
+mod recent;
 mod repair;
 pub mod report;
 pub mod scope;
@@ -26,6 +27,7 @@ mod walk;
 
 pub use one_run::one_run;
 pub use persist::persist;
+pub use recent::{MARGIN, Recent};
 pub use verify::{Options, verify};
 pub use walk::{days, folder_of, objects_of_day};
 

@@ -13,6 +13,7 @@ use super::lowered::Lowered;
 use super::one_run::{keys_of, one_run};
 use super::own::Owner;
 use super::persist::persist;
+use super::recent::{MARGIN, Recent};
 use super::report::{Counts, Silent};
 use super::scope::{Scope, day_of};
 use super::selection;
@@ -20,9 +21,10 @@ use super::verify::{Check, Mending, Options, uncovered};
 use super::walk::{days, folder_of, in_folders, stat};
 use crate::dead_letter::{self, DeadLetter};
 use crate::event::{Fact, Kind};
+use crate::progress;
 use crate::store::StoreError;
 use crate::store::audit::{Among, DeadLetterRow, FactId, FactRow, Listed};
-use chrono::{NaiveDate, Utc};
+use chrono::NaiveDate;
 use futures_util::TryStreamExt;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -131,7 +133,9 @@ impl Purge<'_> {
             for (object, body) in listed.iter().zip(read(self.audited, &keys).await?) {
                 let other = match content(Kind::Decision, &object.key, body).0 {
                     Content::Event(record) => !is_of_run(&record.event.fact, run_id),
-                    Content::Damaged(_) => self.is_named_by_others(run_id, rows, &object.key).await?,
+                    Content::Damaged(_) | Content::Unread(_) => {
+                        self.is_named_by_others(run_id, rows, &object.key).await?
+                    }
                     Content::Absent => true,
                 };
                 own.extend((!other).then(|| object.clone()));
@@ -195,15 +199,22 @@ impl Purge<'_> {
         let rows = persist(|| async { self.audited.tables.remove_before(day, self.erase).await }).await?;
         self.purged.rows.fetch_add(rows, Relaxed);
         if self.erase {
-            let everything =
-                Options { scope: Scope::default(), deep: false, repair: true, force: true, min_age: Duration::ZERO };
+            let everything = Options {
+                scope: Scope::default(),
+                deep: false,
+                repair: true,
+                force: true,
+                min_age: Duration::ZERO,
+                lag: MARGIN,
+                facts_first: false,
+            };
             let left = Options { scope: Scope { from: Some(day), ..Scope::default() }, ..everything.clone() };
             let Purge { audited, lowered, .. } = *self;
             let (counts, uncovers) = (Counts::default(), AtomicBool::default());
             let check = Check {
                 audited,
                 options: &left,
-                since: Utc::now(),
+                recent: Recent::of(Duration::ZERO),
                 counts: &counts,
                 sink: &Silent,
                 lowered,
@@ -211,8 +222,7 @@ impl Purge<'_> {
                 uncovers: &uncovers,
             };
             uncovered(&check).await?;
-            // What was just written is no sign of a worker that is at it.
-            derived::check(&Check { options: &everything, since: Utc::now(), ..check }).await?;
+            derived::check(&Check { options: &everything, ..check }).await?;
         }
         Ok(())
     }
@@ -224,7 +234,11 @@ impl Purge<'_> {
             let keys: Vec<String> = listed.iter().map(|object| object.key.clone()).collect();
             let mut rows = Vec::new();
             for (key, body) in keys.iter().zip(read(self.audited, &keys).await?) {
-                let letter = body.ok().flatten().and_then(|body| dead_letter::parse(key, &body));
+                let body = body.unwrap_or_else(|error| {
+                    progress::warn(&format!("{key} stays: whose it is cannot be read: {}", error.chain()));
+                    None
+                });
+                let letter = body.and_then(|body| dead_letter::parse(key, &body));
                 rows.extend(letter.filter(&belongs).map(|letter| DeadLetterRow::of(&letter)));
             }
             self.purged.letters.fetch_add(rows.len() as u64, Relaxed);

@@ -4,8 +4,9 @@ use super::examine::{content, read};
 use super::judge::Content;
 use super::lowered::Lowered;
 use super::persist::persist;
+use super::recent::{MARGIN, Recent};
 use super::repair::{insert, recompute};
-use super::report::{Counts, Silent};
+use super::report::{Counts, Problem, Silent};
 use super::scope::Scope;
 use super::tally::tally;
 use super::verify::{self, Check, Mending, uncovered};
@@ -31,8 +32,6 @@ const FOLDERS_AT_ONCE: usize = 4;
 const READ_AT_ONCE: usize = 512;
 const INSERT_AT_ONCE: usize = 10_000;
 const BYTES_AT_ONCE: u64 = 16 << 20;
-/// Workers' clocks may be behind, and what they inserted shortly before may not have been listed.
-const MARGIN: chrono::Duration = chrono::Duration::minutes(10);
 
 /// The parts of progress that are no folder.
 const EXCHANGE: &str = "exchange";
@@ -45,7 +44,7 @@ pub struct Rebuilt {
     pub events: AtomicU64,
     /// Dead letters read.
     pub letters: AtomicU64,
-    /// Objects that are none of these.
+    /// Objects that are none of these, or cannot be read.
     pub damaged: AtomicU64,
     /// Events that the tables refuse.
     pub refused: AtomicU64,
@@ -96,7 +95,8 @@ pub async fn rebuild(
     let claim = Claim::new(&*fresh, audited.tables.name()).await?;
     let progress = fresh.progress().await?;
     // From the first exchanged table on, what stands beside is no longer all fresh.
-    if !progress.done.contains(EXCHANGE) {
+    let broke_off = progress.done.contains(EXCHANGE);
+    if !broke_off {
         // Before anything is read.
         let tally = tally(audited, &options.scope, Utc::now()).await?;
         if tally.looks_wrong() && !options.force {
@@ -111,7 +111,11 @@ pub async fn rebuild(
         }
         claim.mark(EXCHANGE).await?;
     }
+    // Workers' clocks may be behind, and what they inserted shortly before may not have been listed.
     fresh.exchange(progress.began - MARGIN, options.keep).await?;
+    if broke_off && let Some(why) = catch_up(audited, options, rebuilt).await? {
+        return Ok(Outcome::Refused(why));
+    }
     if options.keep {
         claim.mark(DONE).await?;
     }
@@ -130,7 +134,13 @@ async fn fill(
     let into = claim.fresh.tables();
     Facts { audited, into: &into, claim: Some(claim), rebuilt }.all(&options.scope).await?;
     let filled = Audited { objects: audited.objects.clone(), tables: into.clone() };
-    follow(&filled).await?;
+    let unread = follow(&filled).await?;
+    if unread > 0 && !options.force {
+        return Ok(Some(format!(
+            "{unread} objects cannot be read, and the tables in use, which may have their rows, were left as they are: \
+             `verify --deep` names them; `rebuild --force` leaves them out"
+        )));
+    }
     derive(&filled, rebuilt).await?;
     let after = into.row_counts().await?.all();
     Ok((after * 10 < before * 9).then(|| {
@@ -141,18 +151,45 @@ async fn fill(
     }))
 }
 
+/// What another process filled and began to exchange may have been filled long ago: what was erased or stored since is
+/// erased or stored in the tables that are in use now. Answers with the reason why it was not.
+async fn catch_up(audited: &Audited, options: &Options, rebuilt: &Rebuilt) -> Result<Option<String>, StoreError> {
+    let options = verify::Options {
+        scope: Scope::default(),
+        deep: false,
+        repair: true,
+        force: options.force,
+        min_age: Duration::ZERO,
+        lag: -MARGIN,
+        facts_first: false,
+    };
+    let counts = Counts::default();
+    verify::verify(audited, &options, &counts, &Silent).await?;
+    rebuilt.events.fetch_add(counts.problems().get(&Problem::MissingRow).map_or(0, |(found, _)| *found), Relaxed);
+    let why =
+        |tally| format!("{tally} The tables are those of a rebuild that broke off: `verify` says what is off in them");
+    Ok(counts.withheld.get().map(why))
+}
+
 /// What was erased or stored since a folder was read, perhaps by a rebuild that broke off long ago, is erased or stored in
-/// the fresh tables too.
-async fn follow(filled: &Audited) -> Result<(), StoreError> {
-    let options =
-        verify::Options { scope: Scope::default(), deep: false, repair: true, force: true, min_age: Duration::ZERO };
+/// the fresh tables too. Answers how many objects the store does not give us.
+async fn follow(filled: &Audited) -> Result<u64, StoreError> {
+    let options = verify::Options {
+        scope: Scope::default(),
+        deep: false,
+        repair: true,
+        force: true,
+        min_age: Duration::ZERO,
+        lag: -MARGIN,
+        facts_first: false,
+    };
     // Nobody else writes here: nothing of what is taken away can come back.
     let lowered = Lowered::new(filled);
     let (counts, uncovers) = (Counts::default(), AtomicBool::default());
     let check = Check {
         audited: filled,
         options: &options,
-        since: Utc::now(),
+        recent: Recent::of(Duration::ZERO),
         counts: &counts,
         sink: &Silent,
         lowered: &lowered,
@@ -161,7 +198,8 @@ async fn follow(filled: &Audited) -> Result<(), StoreError> {
     };
     check.facts().await?;
     uncovered(&check).await?;
-    letters::check(&check).await
+    letters::check(&check).await?;
+    Ok(counts.problems().get(&Problem::UnreadObject).map_or(0, |(found, _)| *found))
 }
 
 /// A rebuild may be started twice, and nobody can tell whether the first has died: whoever claims it last goes on, and
@@ -284,7 +322,7 @@ impl Facts<'_> {
             match kind {
                 Some(kind) => match content(kind, key, body).0 {
                     Content::Event(record) => waiting.push(record),
-                    Content::Damaged(_) => drop(self.rebuilt.damaged.fetch_add(1, Relaxed)),
+                    Content::Damaged(_) | Content::Unread(_) => drop(self.rebuilt.damaged.fetch_add(1, Relaxed)),
                     Content::Absent => {}
                 },
                 None => {

@@ -40,6 +40,7 @@ impl Work {
             Mend::SetAside(rejection) => {
                 self.set_aside.extend(body.map(|body| (key.to_owned(), displaced(key, kind, body, rejection))));
             }
+            Mend::Nothing => {}
         }
     }
 
@@ -59,7 +60,8 @@ impl Work {
             refused.extend(insert(&**tables, &self.insert).await?.into_iter().map(|record| record.key.clone()));
             let inserted = Touched::by(&self.insert);
             persist(|| async { tables.sum_again(&inserted).await }).await?;
-            recompute(audited, inserted).await?;
+            recompute(audited, inserted.clone()).await?;
+            lowered.wrote(inserted);
         }
         lowered.recompute(removed).await?;
         Ok(refused)

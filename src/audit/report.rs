@@ -3,7 +3,7 @@
 use super::tally::Tally;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -19,6 +19,8 @@ pub enum Problem {
     DifferentRow,
     /// An object that is no event, or not that of its key.
     DamagedObject,
+    /// An object that the store does not give us, for a reason of its own.
+    UnreadObject,
     /// A derived row that is not there.
     MissingDerived,
     /// A derived row that nothing is to be derived for.
@@ -37,11 +39,12 @@ pub enum Problem {
 
 impl Problem {
     /// Every problem, in the order they are listed to people.
-    pub const ALL: [Problem; 11] = [
+    pub const ALL: [Problem; 12] = [
         Problem::MissingRow,
         Problem::OrphanRow,
         Problem::DifferentRow,
         Problem::DamagedObject,
+        Problem::UnreadObject,
         Problem::MissingDerived,
         Problem::OrphanDerived,
         Problem::DifferentDerived,
@@ -58,6 +61,7 @@ impl Problem {
             Problem::OrphanRow => "orphan_row",
             Problem::DifferentRow => "different_row",
             Problem::DamagedObject => "damaged_object",
+            Problem::UnreadObject => "unread_object",
             Problem::MissingDerived => "missing_derived",
             Problem::OrphanDerived => "orphan_derived",
             Problem::DifferentDerived => "different_derived",
@@ -75,6 +79,7 @@ impl Problem {
             Problem::OrphanRow => "row without object",
             Problem::DifferentRow => "row differs from its object",
             Problem::DamagedObject => "damaged object",
+            Problem::UnreadObject => "object that cannot be read",
             Problem::MissingDerived => "derived row is missing",
             Problem::OrphanDerived => "derived row comes from nothing",
             Problem::DifferentDerived => "derived row differs from a recompute",
@@ -115,6 +120,24 @@ impl Sink for Silent {
     fn found(&self, _: &Finding) {}
 }
 
+/// Passes on what was not passed on before: several derived rows may come from one fact.
+pub(super) struct Once<'a> {
+    pub(super) counts: &'a Counts,
+    pub(super) sink: &'a dyn Sink,
+}
+
+impl Sink for Once<'_> {
+    fn found(&self, finding: &Finding) {
+        if self.counts.is_new(finding) {
+            self.counts.found(finding);
+            self.sink.found(finding);
+        }
+    }
+}
+
+/// So many findings are remembered; beyond that one may be named twice.
+const REMEMBERED: usize = 10_000;
+
 /// Counts of an audit.
 #[derive(Debug, Default)]
 pub struct Counts {
@@ -133,6 +156,7 @@ pub struct Counts {
     /// Why a repair did not mend anything.
     pub withheld: OnceLock<Tally>,
     found: Mutex<BTreeMap<Problem, (u64, u64)>>,
+    seen: Mutex<BTreeSet<(Problem, String)>>,
 }
 
 impl Counts {
@@ -142,6 +166,14 @@ impl Counts {
         let (all, repaired) = found.entry(finding.problem).or_default();
         *all += 1;
         *repaired += u64::from(finding.repaired);
+    }
+
+    fn is_new(&self, finding: &Finding) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= REMEMBERED {
+            seen.clear();
+        }
+        seen.insert((finding.problem, finding.id.clone()))
     }
 
     /// Adds the findings of another audit.

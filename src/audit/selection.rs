@@ -7,6 +7,7 @@ use super::lowered::Lowered;
 use super::persist::persist;
 use crate::dead_letter::{self, DeadLetter};
 use crate::event::{Code, Kind};
+use crate::key;
 use crate::store::StoreError;
 use crate::store::audit::{Among, DeadLetterRow, FactId, FactRow, Rows};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -102,11 +103,16 @@ async fn with_text(audited: &Audited, rows: Vec<DeadLetterRow>, text: &str) -> R
 
 /// The letters of these rows; `None` for one whose object is gone or damaged.
 pub async fn bodies(audited: &Audited, rows: &[DeadLetterRow]) -> Result<Vec<Option<DeadLetter>>, StoreError> {
-    let keys: Vec<String> = rows.iter().map(|row| row.s3_key.clone()).collect();
+    let keys: Vec<String> = rows.iter().map(own_key).collect();
     let found = keys.iter().zip(read(audited, &keys).await?);
     let letter =
         |(key, body): (&String, Result<Option<bytes::Bytes>, StoreError>)| dead_letter::parse(key, &body.ok()??);
     Ok(found.map(letter).collect())
+}
+
+/// Where the object of this row belongs: what the row says of it may be wrong, and the object of something else.
+pub(super) fn own_key(row: &DeadLetterRow) -> String {
+    format!("{}{}.json", key::dead_letter_folder(&row.sha256), row.sha256)
 }
 
 /// Counts the dead letters that `filter` takes and, if `erase`, deletes them.
@@ -151,7 +157,7 @@ pub(super) async fn take_away(
 
 /// Deletes the objects and rows of these letters, and nothing else.
 pub(super) async fn delete(audited: &Audited, rows: &[DeadLetterRow]) -> Result<(), StoreError> {
-    let keys: Vec<String> = rows.iter().map(|row| row.s3_key.clone()).collect();
+    let keys: Vec<String> = rows.iter().map(own_key).collect();
     persist(|| async { audited.objects.delete(&keys).await.into_iter().collect::<Result<(), _>>() }).await?;
     let ids: Vec<String> = rows.iter().map(|row| row.sha256.clone()).collect();
     persist(|| async { audited.tables.remove_letters(&ids).await }).await

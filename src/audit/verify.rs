@@ -1,21 +1,23 @@
 //! Whether the tables say what the objects say.
 
-use super::examine::{Examined, examine};
+use super::examine::{Examined, examine, stored_since};
 use super::judge::{Case, Content, Mend, judge};
 use super::lowered::Lowered;
 use super::pairs::Pair;
+use super::recent::Recent;
 use super::repair::Work;
-use super::report::{Counts, Finding, Problem, Sink};
+use super::report::{Counts, Finding, Once, Problem, Sink};
 use super::scope::Scope;
 use super::tally::tally;
 use super::walk::{months, pairs, strays};
 use super::{Audited, derived, letters};
 use crate::event::Kind;
 use crate::store::StoreError;
-use crate::store::audit::FactRow;
-use chrono::{DateTime, NaiveDate, Utc};
+use crate::store::audit::{Among, FactRow};
+use chrono::{NaiveDate, TimeDelta};
 use futures_util::FutureExt;
 use futures_util::stream::{self, TryStreamExt};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -38,15 +40,19 @@ pub struct Options {
     pub force: bool,
     /// What is younger than this is left out: it may be on its way.
     pub min_age: Duration,
+    /// An object that was written so much later than its row may say something else by now.
+    pub lag: TimeDelta,
+    /// Whether the facts of a derived row that differs are read before it is taken for wrong.
+    pub facts_first: bool,
 }
 
 /// Verifies everything in scope; what is wrong goes to `sink` as it is found. Memory stays the same however much is
 /// stored.
 pub async fn verify(audited: &Audited, options: &Options, counts: &Counts, sink: &dyn Sink) -> Result<(), StoreError> {
-    let since = Utc::now() - chrono::Duration::from_std(options.min_age).unwrap_or_default();
+    let recent = Recent::of(options.min_age);
     let mut mending = Mending::Nothing;
     if options.repair {
-        let tally = tally(audited, &options.scope, since).await?;
+        let tally = tally(audited, &options.scope, recent.since).await?;
         if options.force || !tally.looks_wrong() {
             mending = Mending::All;
         } else {
@@ -55,7 +61,7 @@ pub async fn verify(audited: &Audited, options: &Options, counts: &Counts, sink:
     }
     let lowered = Lowered::new(audited);
     let uncovers = AtomicBool::new(false);
-    let check = Check { audited, options, since, counts, sink, lowered: &lowered, mending, uncovers: &uncovers };
+    let check = Check { audited, options, recent, counts, sink, lowered: &lowered, mending, uncovers: &uncovers };
     check.facts().await?;
     if uncovers.load(Relaxed) {
         uncovered(&check).await?;
@@ -101,8 +107,8 @@ pub(super) enum Mending {
 pub(super) struct Check<'a> {
     pub(super) audited: &'a Audited,
     pub(super) options: &'a Options,
-    /// What is younger than this is left out.
-    pub(super) since: DateTime<Utc>,
+    /// What is left out.
+    pub(super) recent: Recent,
     pub(super) counts: &'a Counts,
     pub(super) sink: &'a dyn Sink,
     /// What was taken away.
@@ -145,6 +151,10 @@ impl Check<'_> {
                 self.found(&Finding { problem: Problem::StrayObject, table: None, id, detail, repaired: false });
             }
         }
+        for id in letters::strays(self.audited).await? {
+            let detail = "workers write dead letters under dead-letters/XX/SHA256.json alone".to_owned();
+            self.found(&Finding { problem: Problem::StrayObject, table: None, id, detail, repaired: false });
+        }
         Ok(())
     }
 
@@ -169,11 +179,46 @@ impl Check<'_> {
         self.group(kind, group).await
     }
 
+    /// Holds these rows against their objects, column by column. Answers whether anything was mended.
+    pub(super) async fn rows(&self, kind: Kind, among: Among) -> Result<bool, StoreError> {
+        let counts = Counts::default();
+        let options = Options { deep: true, ..self.options.clone() };
+        let once = Once { counts: self.counts, sink: self.sink };
+        let check = Check { options: &options, counts: &counts, sink: &once, ..*self };
+        let mut rows = self.audited.tables.facts(kind, among).try_chunks(KEYS_AT_ONCE);
+        while let Some(rows) = rows.try_next().await.map_err(|error| error.1)? {
+            let mut pairs: BTreeMap<String, Pair<FactRow>> = BTreeMap::new();
+            for row in rows {
+                let empty = || Pair { key: row.key.clone(), object: None, rows: Vec::new() };
+                pairs.entry(row.key.clone()).or_insert_with(empty).rows.push(row);
+            }
+            let (mut group, mut bytes) = (Vec::new(), 0);
+            for pair in stored_since(self.audited, kind, pairs.into_values().collect()).await? {
+                // What has no object was named when they were listed.
+                if pair.object.is_none() && !self.mends_rows() {
+                    continue;
+                }
+                bytes += pair.object.as_ref().map_or(0, |object| object.bytes);
+                group.push(pair);
+                if bytes >= BYTES_AT_ONCE {
+                    check.group(kind, std::mem::take(&mut group)).await?;
+                    bytes = 0;
+                }
+            }
+            check.group(kind, group).await?;
+        }
+        Ok(counts.problems().values().any(|(_, repaired)| *repaired > 0))
+    }
+
     /// Whether more has to be known about a pair. What is too recent is not looked at.
     fn is_suspect(&self, pair: &Pair<FactRow>) -> bool {
-        let young = pair.object.as_ref().is_some_and(|object| object.modified > self.since)
-            || pair.rows.iter().any(|row| row.updated_at > self.since);
-        let suspect = self.options.deep || pair.object.is_none() || pair.rows.len() != 1;
+        let young = pair.object.as_ref().is_some_and(|object| self.recent.has(object.modified))
+            || pair.rows.iter().any(|row| self.recent.has(row.updated_at));
+        let suspect = self.options.deep
+            || match (&pair.object, pair.rows.as_slice()) {
+                (Some(object), [row]) => object.modified > row.updated_at + self.options.lag,
+                _ => true,
+            };
         let scoped = match pair.rows.as_slice() {
             [] => pair.object.is_some() && self.options.scope.has_key(&pair.key),
             rows => rows.iter().any(|row| self.options.scope.has_row(row)),
@@ -184,7 +229,7 @@ impl Check<'_> {
         suspect && scoped && !young
     }
 
-    async fn group(&self, kind: Kind, pairs: Vec<Pair<FactRow>>) -> Result<(), StoreError> {
+    pub(super) async fn group(&self, kind: Kind, pairs: Vec<Pair<FactRow>>) -> Result<(), StoreError> {
         let examined = examine(self.audited, kind, pairs, self.options.deep, self.counts).await?;
         let (mut work, mut findings) = (Work::default(), Vec::new());
         for Examined { key, case, body } in examined {
@@ -221,7 +266,7 @@ impl Check<'_> {
 
     /// Whether a case is about what was asked for, now that its event is known; and not about what came a moment ago.
     fn concerns(&self, case: &Case) -> bool {
-        let recent = case.elsewhere.as_ref().is_some_and(|row| row.updated_at > self.since);
+        let recent = case.elsewhere.as_ref().is_some_and(|row| self.recent.has(row.updated_at));
         let in_scope = match (&case.object, case.rows.is_empty()) {
             (Content::Event(record), true) => self.options.scope.has_record(record),
             _ => true,
@@ -231,7 +276,7 @@ impl Check<'_> {
 
     fn may_mend(&self, mend: &Mend, has_body: bool) -> bool {
         match (self.mending, mend) {
-            (Mending::Nothing, _) => false,
+            (Mending::Nothing, _) | (_, Mend::Nothing) => false,
             (_, Mend::Insert(_)) => true,
             (Mending::Missing, Mend::Replace(row, record)) => row.version < FactRow::of(record).version,
             (Mending::Missing, _) => false,

@@ -343,7 +343,7 @@ async fn redrive(args: &RedriveArgs, config: &Config) -> Result<Exit, Failure> {
         Output::Text => {
             let how = if args.to_queue { "on the broker" } else { "stored" };
             format!(
-                "{} {how} and marked, {} still bad, {} that cannot be sent (only their beginning was kept)\n",
+                "{} {how} and marked, {} still bad, {} that cannot be sent (only their beginning was kept, or their object is gone)\n",
                 grouped(sent),
                 grouped(still),
                 grouped(lost)

@@ -50,8 +50,9 @@ pub async fn main(args: &LookupArgs, config: &Config) -> Result<Exit, Failure> {
     if args.id.is_empty() {
         return Err(Failure::usage("an id has at least one character"));
     }
+    let scope = args.range.scope()?;
     let audited = stores::audited(config, false).await?;
-    let found = lookup(&audited, &args.id, &args.range.scope()).await.map_err(store_failure)?;
+    let found = lookup(&audited, &args.id, &scope).await.map_err(store_failure)?;
     let verdict = found.verdict(args.min_age);
     super::print(&match args.output {
         Output::Text => text(&args.id, &found, verdict),
@@ -90,7 +91,7 @@ fn text(id: &str, found: &Found, verdict: Verdict) -> String {
         let newest = match object.newest {
             Some(true) => "newest",
             Some(false) => "superseded by a newer report",
-            None => "damaged",
+            None => "damaged, or it cannot be read",
         };
         let listed = &object.listed;
         line(format_args!(

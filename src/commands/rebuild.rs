@@ -33,11 +33,11 @@ pub struct RebuildArgs {
     range: RangeArgs,
 
     /// Begin from the start, whatever an earlier rebuild that broke off has done
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["from", "to", "kind"])]
     anew: bool,
 
     /// Keep the tables that were exchanged: the database ..._rebuild, or DIR/rebuild
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["from", "to", "kind"])]
     keep: bool,
 
     /// Exchange the tables even if the objects give far fewer rows than stand in those in use
@@ -53,8 +53,9 @@ pub struct RebuildArgs {
 pub async fn main(args: &RebuildArgs, config: &Config) -> Result<Exit, Failure> {
     args.place.check(config)?;
     let began = Instant::now();
+    let scope = args.range.scope()?;
     let (audited, tables) = stores::rebuildable(config).await?;
-    let options = Options { scope: args.range.scope(), anew: args.anew, keep: args.keep, force: args.force };
+    let options = Options { scope, anew: args.anew, keep: args.keep, force: args.force };
     let rebuilt = Rebuilt::default();
     let count = |count: &AtomicU64| count.load(Relaxed);
     let done = || count(&rebuilt.events) + count(&rebuilt.letters) + count(&rebuilt.derived);
@@ -101,7 +102,9 @@ pub(super) fn rebuilt_in_words(rebuilt: &Rebuilt, took: Duration) -> String {
     };
     let damaged = match count(&rebuilt.damaged) {
         0 => String::new(),
-        damaged => format!("; {} objects are no events: `verify --deep` names them", grouped(damaged)),
+        damaged => {
+            format!("; {} objects are no events or cannot be read: `verify --deep` names them", grouped(damaged))
+        }
     };
     let refused = match count(&rebuilt.refused) {
         0 => String::new(),

@@ -6,7 +6,7 @@ use super::summary::grouped;
 use crate::app::{store_failure, stores};
 use crate::audit::report::{Counts, Finding, Sink};
 use crate::audit::scope::Scope;
-use crate::audit::{self, Options};
+use crate::audit::{self, MARGIN, Options};
 use crate::config::Config;
 use crate::event::Kind;
 use crate::exit::{Exit, Failure};
@@ -81,10 +81,15 @@ pub(super) struct RangeArgs {
 }
 
 impl RangeArgs {
-    /// What they leave.
-    pub(super) fn scope(&self) -> Scope {
+    /// What they leave. That is never nothing: of nothing all would be well.
+    pub(super) fn scope(&self) -> Result<Scope, Failure> {
+        if let (Some(from), Some(to)) = (self.from, self.to)
+            && to < from
+        {
+            return Err(Failure::usage(format!("--from {from} is after --to {to}")));
+        }
         let kinds = Kind::ALL.into_iter().filter(|kind| self.kind.is_empty() || self.kind.contains(kind)).collect();
-        Scope { kinds, from: self.from, to: self.to, run: None }
+        Ok(Scope { kinds, from: self.from, to: self.to, run: None })
     }
 }
 
@@ -96,8 +101,11 @@ pub(super) fn kind(word: &str) -> Result<Kind, String> {
 pub async fn main(args: &VerifyArgs, config: &Config) -> Result<Exit, Failure> {
     args.place.check(config)?;
     let began = Instant::now();
+    let mut scope = args.range.scope()?;
+    if args.run.as_ref().is_some_and(String::is_empty) {
+        return Err(Failure::usage("--run: an id has at least one character"));
+    }
     let audited = stores::audited(config, args.repair).await?;
-    let mut scope = args.range.scope();
     if let Some(run_id) = &args.run {
         let Some(of_run) = audit::one_run(&audited, run_id).await.map_err(store_failure)? else {
             return Err(Failure::usage(format!(
@@ -106,7 +114,15 @@ pub async fn main(args: &VerifyArgs, config: &Config) -> Result<Exit, Failure> {
         };
         scope = Scope { kinds: scope.kinds, ..of_run };
     }
-    let options = Options { scope, deep: args.deep, repair: args.repair, force: args.force, min_age: args.min_age };
+    let options = Options {
+        scope,
+        deep: args.deep,
+        repair: args.repair,
+        force: args.force,
+        min_age: args.min_age,
+        lag: MARGIN,
+        facts_first: !args.deep,
+    };
     let counts = Counts::default();
     let list = List { output: args.output, listed: AtomicU64::new(0) };
     let (done, nothing) = (|| counts.objects.load(Relaxed) + counts.derived.load(Relaxed), AtomicU64::new(0));

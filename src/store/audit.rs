@@ -196,6 +196,8 @@ pub enum Among {
     Run(String),
     /// Those that this id is the event's, the item's, the step's or the run's own id of; the first [`NAMED`].
     Named(String),
+    /// Decisions and reports of these steps.
+    Steps(Vec<String>),
     /// These.
     Ids(Vec<FactId>),
 }
@@ -345,8 +347,14 @@ pub trait TableAudit: MetricsStore {
     /// Derived rows beside what a recompute gives. Writes nothing.
     async fn derived(&self, layer: Layer, keys: &Keys) -> Result<DerivedPage, StoreError>;
 
-    /// Of these steps and runs, those with a fact that was inserted after `since`: their derived rows may be on the way.
-    async fn changed_since(&self, touched: &Touched, since: DateTime<Utc>) -> Result<Touched, StoreError>;
+    /// Of these steps and runs, those with a fact that was inserted after the first of these times and not after the
+    /// second: their derived rows may be on the way. Facts of `own` keys do not count.
+    async fn changed_within(
+        &self,
+        touched: &Touched,
+        times: (DateTime<Utc>, DateTime<Utc>),
+        own: &Touched,
+    ) -> Result<Touched, StoreError>;
 
     /// Takes these rows of facts away, with older ones of the same id and key that wait for a merge, and with the derived
     /// rows that depend on them; what is newer by then stays. Answers with what has to be

@@ -28,18 +28,18 @@ pub fn bodies_of(place: &Place, runs: &str) -> Vec<Vec<u8>> {
     shuffled(&text.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect::<Vec<_>>())
 }
 
-fn verify(place: &Place, more: &[&str]) -> Said {
+pub fn verify(place: &Place, more: &[&str]) -> Said {
     place.run(&[&NOW[..], &["--output", "json"], more].concat())
 }
 
 /// What of `problem` was found, by id.
-fn found(said: &Said, problem: &str) -> Vec<String> {
+pub fn found(said: &Said, problem: &str) -> Vec<String> {
     let findings = said.json().into_iter().filter(|line| line["problem"] == problem);
     findings.map(|line| line["id"].as_str().unwrap().to_owned()).collect()
 }
 
 /// The damage is found as `problem`, with this id, and mended; afterwards all is as the bodies say.
-fn found_and_mended(place: &Place, bodies: &[Vec<u8>], deep: bool, problem: &str, id: &str) {
+pub fn found_and_mended(place: &Place, bodies: &[Vec<u8>], deep: bool, problem: &str, id: &str) {
     let deep: &[&str] = if deep { &["--deep"] } else { &[] };
     let said = verify(place, deep);
     assert_eq!(said.code, 3, "{said:?}");
@@ -58,7 +58,7 @@ fn id_of(body: &[u8]) -> Option<String> {
 }
 
 /// What is sent once only, so that no conflict keeps a part of it: an event of this kind, its id and key.
-fn one_of(state: &State, bodies: &[Vec<u8>], folder: &str, at: usize) -> (String, String) {
+pub fn one_of(state: &State, bodies: &[Vec<u8>], folder: &str, at: usize) -> (String, String) {
     let sent = |id: &str| bodies.iter().filter(|body| id_of(body).as_deref() == Some(id)).count();
     let ids = state.objects.keys().filter(|key| key.starts_with(folder)).filter_map(|key| {
         let id = key.rsplit('/').next()?.strip_suffix(".json")?.to_owned();

@@ -27,3 +27,5 @@ mod lookup;
 mod memory;
 mod purge;
 mod rebuild;
+mod resumed;
+mod trust;

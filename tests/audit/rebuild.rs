@@ -12,7 +12,7 @@ use crate::support::worker::{Running, write_lines};
 /// Queries are over after so long, and so is the wait for the last of them.
 const TIMEOUT: (&str, &str) = ("CLICKHOUSE_TIMEOUT_MS", "8000");
 
-fn rebuild(place: &Place, args: &[&str]) -> serde_json::Value {
+pub fn rebuild(place: &Place, args: &[&str]) -> serde_json::Value {
     let mut command = place.worker(&[&["rebuild", "--output", "json"], args].concat());
     let found = crate::support::worker::output(command.env(TIMEOUT.0, TIMEOUT.1));
     let stderr = String::from_utf8_lossy(&found.stderr);
@@ -20,12 +20,12 @@ fn rebuild(place: &Place, args: &[&str]) -> serde_json::Value {
     serde_json::from_slice(&found.stdout).unwrap()
 }
 
-fn assert_clean(place: &Place) {
+pub fn assert_clean(place: &Place) {
     let said = place.run(&["verify", "--deep", "--min-age", "0s"]);
     assert_eq!(said.code, 0, "{said:?}");
 }
 
-fn drop_tables(place: &Place) {
+pub fn drop_tables(place: &Place) {
     match &place.servers {
         Some(deployment) => drop(deployment.database.query("DROP DATABASE {db} SYNC")),
         None => {
@@ -148,7 +148,7 @@ fn erased_meanwhile(place: &Place) {
 }
 
 /// Folders that a rebuild which broke off has read, of all the days there are.
-fn folders_done(place: &Place) -> u64 {
+pub fn folders_done(place: &Place) -> u64 {
     match &place.servers {
         Some(deployment) => {
             let sql = "SELECT ifNull(sum(total_rows), 0) FROM system.tables
@@ -157,14 +157,14 @@ fn folders_done(place: &Place) -> u64 {
             deployment.database.query(sql).trim().parse::<u64>().unwrap().saturating_sub(12)
         }
         None => {
-            let db = rusqlite::Connection::open(place.data().join("rebuild/xray.db")).unwrap();
+            let Ok(db) = rusqlite::Connection::open(place.data().join("rebuild/xray.db")) else { return 0 };
             let sql = "SELECT count(*) FROM rebuild_progress WHERE part LIKE '%/'";
             db.query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap_or(0).unsigned_abs()
         }
     }
 }
 
-fn unfinished(place: &Place, args: &[&str]) -> Running {
+pub fn unfinished(place: &Place, args: &[&str]) -> Running {
     let mut command = place.worker(&[&["rebuild"], args].concat());
     command.env(TIMEOUT.0, TIMEOUT.1).stdout(Stdio::null()).stderr(Stdio::piped());
     Running(command.spawn().unwrap())
@@ -244,7 +244,7 @@ fn what_a_constraint_refuses_is_left_out() {
     assert_clean(&place);
 }
 
-fn is_unfinished(place: &Place) -> bool {
+pub fn is_unfinished(place: &Place) -> bool {
     match &place.servers {
         Some(deployment) => {
             let sql = "SELECT count() FROM system.databases WHERE name = '{db}_rebuild' FORMAT TSV";

@@ -99,8 +99,14 @@ impl TableAudit for ClickHouseTables {
         self.noted(derived::page(&self.connection, layer, keys).await).await
     }
 
-    async fn changed_since(&self, touched: &Touched, since: DateTime<Utc>) -> Result<Touched, StoreError> {
-        self.noted(self.changed(touched, since.timestamp_millis()).await).await
+    async fn changed_within(
+        &self,
+        touched: &Touched,
+        (since, until): (DateTime<Utc>, DateTime<Utc>),
+        own: &Touched,
+    ) -> Result<Touched, StoreError> {
+        let within = (since.timestamp_millis(), until.timestamp_millis());
+        self.noted(self.changed(touched, within, own).await).await
     }
 
     async fn remove(&self, facts: &[FactRow]) -> Result<Touched, StoreError> {
@@ -141,7 +147,7 @@ impl TableAudit for ClickHouseTables {
 }
 
 impl ClickHouseTables {
-    async fn changed(&self, touched: &Touched, since: i64) -> Result<Touched, Fault> {
+    async fn changed(&self, touched: &Touched, (since, until): (i64, i64), own: &Touched) -> Result<Touched, Fault> {
         let steps: Vec<&str> = touched.all_steps().into_iter().collect();
         let runs: Vec<&str> = touched.runs.iter().map(String::as_str).collect();
         let links = "SELECT DISTINCT run_id, step_id FROM run_steps WHERE run_id IN ?";
@@ -156,7 +162,8 @@ impl ClickHouseTables {
 
         let young = |table: &str, id: &str| {
             format!(
-                "SELECT DISTINCT {id} FROM {table} WHERE {id} IN ? AND toUnixTimestamp64Milli(updated_at) > {since}"
+                "SELECT DISTINCT {id} FROM {table} WHERE {id} IN ?
+                 AND toUnixTimestamp64Milli(updated_at) > {since} AND toUnixTimestamp64Milli(updated_at) <= {until}"
             )
         };
         let doing = "look for recent facts";
@@ -166,7 +173,10 @@ impl ClickHouseTables {
             .extend(found::<String>(&self.connection, doing, &young("decision_events", "step_id"), &all_steps).await?);
         let young_runs: Vec<String> =
             found(&self.connection, doing, &young("run_reports", "run_id"), &all_runs).await?;
-        let (young_steps, young_runs) = (BTreeSet::from_iter(young_steps), BTreeSet::from_iter(young_runs));
+        let (mut young_steps, mut young_runs) = (BTreeSet::from_iter(young_steps), BTreeSet::from_iter(young_runs));
+        let own_steps = own.all_steps();
+        young_steps.retain(|step| !own_steps.contains(step.as_str()));
+        young_runs.retain(|run| !own.runs.contains(run));
         let step_is_young = |step: &str| {
             young_steps.contains(step)
                 || of_steps.iter().any(|link| link.step_id == step && young_runs.contains(&link.run_id))

@@ -152,7 +152,8 @@ fn derived(table: &Table, key: Vec<String>, stored: Option<Values>, computed: Op
         }
     }
     if let ("step_totals", [step_id, run_id, month]) = (table.name, key.as_slice())
-        && let Ok(month @ 1..) = month.parse()
+        && let Ok(month) = month.parse()
+        && (month > 0 || stored.is_some())
     {
         touched.decisions.insert(DecisionGroup { month, run_id: run_id.clone(), step_id: step_id.clone() });
     }
@@ -183,7 +184,19 @@ async fn totals(connection: &Connection, steps: &[&str]) -> Result<Vec<Derived>,
             computed.extend(read(connection, &TOTALS, &from, bind).await?);
         }
     }
-    Ok(beside(&TOTALS, stored, computed))
+    let mut rows = beside(&TOTALS, stored, computed);
+    // Nothing is counted there, in any of its rows.
+    let from = "step_totals WHERE step_id IN ? AND month = 0 AND (kept > 0 OR eliminated > 0 OR scored > 0 \
+                OR max_input IS NOT NULL OR max_output IS NOT NULL OR version > 0)";
+    let links = read(connection, &TOTALS, from, |query| query.bind(steps)).await?;
+    rows.extend(links.into_iter().map(|(key, values)| derived(&TOTALS, key, Some(values), Some(of_link()))));
+    Ok(rows)
+}
+
+/// What stands in the row of a link.
+fn of_link() -> Values {
+    let nothing = || Some("0".to_owned());
+    vec![nothing(), nothing(), nothing(), None, None, nothing()]
 }
 
 /// Groups of decisions that have no total, and links that reports tell of and that are not there. The cursor is a month

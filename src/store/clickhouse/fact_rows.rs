@@ -19,7 +19,12 @@ pub(super) fn stream(
     kind: Kind,
     among: &Among,
 ) -> BoxStream<'static, Result<FactRow, Fault>> {
-    if matches!(among, Among::Ids(ids) if !ids.iter().any(|id| id.kind() == kind)) {
+    let is_none = match among {
+        Among::Ids(ids) => !ids.iter().any(|id| id.kind() == kind),
+        Among::Steps(_) => kind == Kind::Run,
+        _ => false,
+    };
+    if is_none {
         return stream::empty().boxed();
     }
     match kind {
@@ -54,6 +59,7 @@ fn decisions(among: &Among) -> Condition {
         Among::Month(_) => ("toYYYYMM(timestamp) = ?", 1),
         Among::Run(_) => ("run_id = ?", 1),
         Among::Named(_) => ("event_id = ? OR item_id = ?", 2),
+        Among::Steps(_) => ("step_id IN ?", 1),
         Among::Ids(_) => {
             ("(run_id, step_id) IN ? AND (run_id, step_id, event_id, toString(toDate32(timestamp))) IN ?", 1)
         }
@@ -65,7 +71,7 @@ fn steps(among: &Among) -> Condition {
         Among::Month(_) => ("toYYYYMM(started_at) = ?", 1),
         Among::Run(_) => ("run_id = ? OR step_id IN (SELECT step_id FROM steps FINAL WHERE run_id = ?)", 2),
         Among::Named(_) => ("step_id = ?", 1),
-        Among::Ids(_) => ("step_id IN ?", 1),
+        Among::Steps(_) | Among::Ids(_) => ("step_id IN ?", 1),
     }
 }
 
@@ -73,7 +79,7 @@ fn runs(among: &Among) -> Condition {
     match among {
         Among::Month(_) => ("toYYYYMM(started_at) = ?", 1),
         Among::Run(_) | Among::Named(_) => ("run_id = ?", 1),
-        Among::Ids(_) => ("run_id IN ?", 1),
+        Among::Steps(_) | Among::Ids(_) => ("run_id IN ?", 1),
     }
 }
 
@@ -98,6 +104,7 @@ fn query(
     match among {
         Among::Month(month) => (0..times).fold(query, |query, _| query.bind(month)),
         Among::Run(id) | Among::Named(id) => (0..times).fold(query, |query, _| query.bind(id)),
+        Among::Steps(ids) => query.bind(ids),
         Among::Ids(ids) => bind_ids(query, ids),
     }
 }

@@ -78,8 +78,22 @@ async fn unlink(connection: &Connection, touched: &Touched) -> Result<(), Fault>
     Ok(())
 }
 
-/// Writes the links that the reports of these steps tell of.
+/// Writes the links that the reports of these steps tell of, and those of month 0 among these groups.
 pub(super) async fn link_again(connection: &Connection, touched: &Touched) -> Result<(), Fault> {
+    let links: Vec<_> = touched
+        .decisions
+        .iter()
+        .filter(|group| group.month == 0)
+        .map(|group| (&group.step_id, &group.run_id))
+        .collect();
+    for links in links.chunks(KEYS_AT_ONCE) {
+        // Whatever somebody has counted there, under whatever version.
+        delete(connection, "step_totals", "month = 0 AND (step_id, run_id) IN ?", |query| query.bind(links)).await?;
+        let sql =
+            "INSERT INTO step_totals (step_id, run_id, month, kept, eliminated, scored, max_input, max_output, version)
+                   SELECT link.1, link.2, 0, 0, 0, 0, NULL, NULL, 0 FROM (SELECT arrayJoin(?) AS link)";
+        connection.execute("write links of steps", connection.query(sql).bind(links)).await?;
+    }
     let steps: Vec<&str> = touched.all_steps().into_iter().collect();
     let sql = "INSERT INTO step_totals (step_id, run_id, month, kept, eliminated, scored, max_input, max_output, version)
                SELECT step_id, run_id, 0, 0, 0, 0, NULL, NULL, 0 FROM step_reports FINAL WHERE step_id IN ? AND run_id != ''";
@@ -124,7 +138,8 @@ pub(super) async fn derived(connection: &Connection, touched: &Touched) -> Resul
     all.runs.extend(links.into_iter().map(|link| link.run_id).filter(|run| !run.is_empty()));
     let rows_of_steps: BTreeSet<&str> = own_steps.iter().copied().chain(of_runs.iter().map(String::as_str)).collect();
 
-    let groups: Vec<_> = touched.decisions.iter().map(|group| (&group.step_id, &group.run_id, group.month)).collect();
+    let groups = touched.decisions.iter().filter(|group| group.month > 0);
+    let groups: Vec<_> = groups.map(|group| (&group.step_id, &group.run_id, group.month)).collect();
     for groups in groups.chunks(KEYS_AT_ONCE) {
         delete(connection, "step_totals", "(step_id, run_id, month) IN ?", |query| query.bind(groups)).await?;
     }

@@ -126,9 +126,15 @@ impl TableAudit for SqliteMetrics {
         self.read(move |connection| derived::page(connection, layer, &keys)).await
     }
 
-    async fn changed_since(&self, touched: &Touched, since: DateTime<Utc>) -> Result<Touched, StoreError> {
-        let (touched, since) = (touched.clone(), written(since));
-        self.read(move |connection| removal::changed_since(connection, &touched, &since)).await
+    async fn changed_within(
+        &self,
+        touched: &Touched,
+        (since, until): (DateTime<Utc>, DateTime<Utc>),
+        _own: &Touched,
+    ) -> Result<Touched, StoreError> {
+        // What was inserted is recomputed whatever stood there, so nothing of our own is left.
+        let (touched, since, until) = (touched.clone(), written(since), written(until));
+        self.read(move |connection| removal::changed_within(connection, &touched, &since, &until)).await
     }
 
     async fn remove(&self, facts: &[FactRow]) -> Result<Touched, StoreError> {

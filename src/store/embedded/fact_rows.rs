@@ -25,6 +25,21 @@ pub(super) fn each(
         rows.into_iter().all(go_on);
         return Ok(());
     }
+    if let Among::Steps(steps) = among {
+        if kind == Kind::Run {
+            return Ok(());
+        }
+        let mut statement = connection.prepare(&format!("{} WHERE step_id = ?1", select(kind)))?;
+        for step_id in steps {
+            let mut rows = statement.query([step_id])?;
+            while let Some(row) = rows.next()? {
+                if !go_on(read(kind, row)?) {
+                    return Ok(());
+                }
+            }
+        }
+        return Ok(());
+    }
     let (condition, value) = condition(kind, among);
     let mut statement = connection.prepare(&format!("{} WHERE {condition}", select(kind)))?;
     let mut rows = statement.query([value])?;
@@ -65,7 +80,7 @@ fn condition(kind: Kind, among: &Among) -> (String, String) {
         (Among::Named(id), Kind::Decision) => ("event_id = ?1 OR item_id = ?1", id.clone()),
         (Among::Named(id), Kind::Step) => ("step_id = ?1", id.clone()),
         (Among::Named(id), Kind::Run) => ("run_id = ?1", id.clone()),
-        (Among::Ids(_), _) => ("?1 IS NULL", String::new()),
+        (Among::Steps(_) | Among::Ids(_), _) => ("?1 IS NULL", String::new()),
     };
     let limit = if matches!(among, Among::Named(_)) { format!(" LIMIT {NAMED}") } else { String::new() };
     (format!("({condition}) ORDER BY s3_key{limit}"), value)

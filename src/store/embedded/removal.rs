@@ -98,15 +98,18 @@ pub(super) fn derived(connection: &Connection, touched: &Touched) -> Result<()> 
     Ok(())
 }
 
-/// Those of these steps and runs with a fact inserted after `since`.
-pub(super) fn changed_since(connection: &Connection, touched: &Touched, since: &str) -> Result<Touched> {
-    let any = |sql: &str, id: &str| connection.prepare_cached(sql)?.exists(params![id, since]);
+/// Those of these steps and runs with a fact inserted after `since` and not after `until`.
+pub(super) fn changed_within(connection: &Connection, touched: &Touched, since: &str, until: &str) -> Result<Touched> {
+    let any = |sql: &str, id: &str| connection.prepare_cached(sql)?.exists(params![id, since, until]);
     let mut changed = Touched::default();
     for step_id in touched.all_steps() {
-        if any("SELECT 1 FROM step_reports WHERE step_id = ? AND updated_at > ?", step_id)?
-            || any("SELECT 1 FROM decision_events WHERE step_id = ? AND updated_at > ?", step_id)?
+        if any("SELECT 1 FROM step_reports WHERE step_id = ?1 AND updated_at > ?2 AND updated_at <= ?3", step_id)?
             || any(
-                "SELECT 1 FROM run_reports JOIN step_links USING (run_id) WHERE step_id = ? AND updated_at > ?",
+                "SELECT 1 FROM decision_events WHERE step_id = ?1 AND updated_at > ?2 AND updated_at <= ?3",
+                step_id,
+            )?
+            || any(
+                "SELECT 1 FROM run_reports JOIN step_links USING (run_id) WHERE step_id = ?1 AND updated_at > ?2 AND updated_at <= ?3",
                 step_id,
             )?
         {
@@ -114,15 +117,15 @@ pub(super) fn changed_since(connection: &Connection, touched: &Touched, since: &
         }
     }
     for run_id in &touched.runs {
-        if any("SELECT 1 FROM run_reports WHERE run_id = ? AND updated_at > ?", run_id)?
+        if any("SELECT 1 FROM run_reports WHERE run_id = ?1 AND updated_at > ?2 AND updated_at <= ?3", run_id)?
             || any(
                 "SELECT 1 FROM step_links AS link JOIN step_reports AS report USING (step_id)
-                 WHERE link.run_id = ? AND report.updated_at > ?",
+                 WHERE link.run_id = ?1 AND report.updated_at > ?2 AND updated_at <= ?3",
                 run_id,
             )?
             || any(
                 "SELECT 1 FROM step_links AS link JOIN decision_events AS decision USING (step_id)
-                 WHERE link.run_id = ? AND decision.updated_at > ?",
+                 WHERE link.run_id = ?1 AND decision.updated_at > ?2 AND updated_at <= ?3",
                 run_id,
             )?
         {
