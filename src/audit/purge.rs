@@ -21,6 +21,7 @@ use super::verify::{Check, Mending, Options, uncovered};
 use super::walk::{days, folder_of, in_folders, stat};
 use crate::dead_letter::{self, DeadLetter};
 use crate::event::{Fact, Kind};
+use crate::key;
 use crate::progress;
 use crate::store::StoreError;
 use crate::store::audit::{Among, DeadLetterRow, FactId, FactRow, Listed};
@@ -123,9 +124,10 @@ impl Purge<'_> {
         Ok(steps)
     }
 
-    /// Takes away the objects that these rows name. Under the key may stand another run's decision, which won the conflict.
+    /// Takes away the objects of these rows: those of their ids, since what a row names may be anything. Under the key may
+    /// stand another run's decision, which won the conflict.
     async fn objects_of_decisions(&self, run_id: &str, rows: &[FactRow]) -> Result<(), StoreError> {
-        let keys: BTreeSet<String> = rows.iter().map(|row| row.key.clone()).collect();
+        let keys: BTreeSet<String> = rows.iter().filter_map(own_key).collect();
         let keys: Vec<String> = keys.into_iter().collect();
         for listed in stat(&*self.audited.objects, &keys).await?.chunks(READ_AT_ONCE) {
             let keys: Vec<String> = listed.iter().map(|object| object.key.clone()).collect();
@@ -147,7 +149,7 @@ impl Purge<'_> {
 
     /// Whether rows of other runs name this key too: of damaged bytes nothing else tells whose they are.
     async fn is_named_by_others(&self, run_id: &str, rows: &[FactRow], key: &str) -> Result<bool, StoreError> {
-        let event_id = rows.iter().find(|row| row.key == key).and_then(|row| match &row.id {
+        let event_id = rows.iter().find(|row| own_key(row).as_deref() == Some(key)).and_then(|row| match &row.id {
             FactId::Decision { event_id, .. } => Some(event_id.clone()),
             _ => None,
         });
@@ -156,7 +158,7 @@ impl Purge<'_> {
             self.audited.tables.facts(Kind::Decision, Among::Named(event_id.clone())).try_collect::<Vec<_>>().await
         };
         let is_other = |row: &FactRow| matches!(&row.id, FactId::Decision { run_id: other, .. } if other != run_id);
-        Ok(persist(named).await?.iter().any(|row| row.key == key && is_other(row)))
+        Ok(persist(named).await?.iter().any(|row| own_key(row).as_deref() == Some(key) && is_other(row)))
     }
 
     async fn rows(&self, rows: Vec<FactRow>) -> Result<(), StoreError> {
@@ -247,6 +249,16 @@ impl Purge<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// The key that belongs to a decision's row.
+fn own_key(row: &FactRow) -> Option<String> {
+    match &row.id {
+        FactId::Decision { event_id, day, .. } => {
+            Some(format!("{}{}", folder_of(Kind::Decision, day.parse().ok()?), key::file_name(event_id)))
+        }
+        _ => None,
     }
 }
 

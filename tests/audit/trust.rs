@@ -124,7 +124,27 @@ fn letters_that_name_others(place: &Place) {
     assert_eq!(verify(place, &["--deep"]).code, 0);
 }
 
+/// A row that names the object of another: that one stays when the row's run is erased.
+fn purge_takes_its_own(place: &Place) {
+    let bodies = bodies(place);
+    place.store(&bodies);
+    let (_, decision, run) = some_of(place);
+    let state = place.state();
+    let other = state.runs.keys().find(|id| **id != run).unwrap();
+    let (key, own) = (|part: &str| state.objects.keys().find(|key| key.contains(part)).unwrap().clone(), &decision);
+    let (others, own) = (key(&format!("{other}.json")), key(own));
+    place.sql(
+        &format!("UPDATE decision_events SET s3_key = '{others}' WHERE event_id = '{decision}'"),
+        &format!("ALTER TABLE {{db}}.decision_events UPDATE s3_key = '{others}' WHERE event_id = '{decision}'"),
+    );
+    assert_eq!(place.run(&["purge", "--run", &run, "--yes"]).code, 0);
+    let left = place.state().objects;
+    assert!(left.contains_key(&others) && !left.contains_key(&own), "{others} {own}");
+    assert_eq!(verify(place, &["--deep"]).code, 0);
+}
+
 on_every_pair!(
+    purge_takes_its_own,
     facts_before_what_comes_from_them,
     nothing_is_too_young_because_of_the_repair,
     stamps_of_the_future,
