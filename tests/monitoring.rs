@@ -136,5 +136,5 @@ async fn every_panel_is_a_question_that_prometheus_understands() {
     }
     // A queue inside the process is never away.
     assert!(empty.iter().all(|expression| expression.contains("xray_queue_up")), "{empty:#?}");
-    assert!(found("ALERTS{alertname='XrayWorkerGone'}").await == false && found("xray_build_info").await);
+    assert!(!found("ALERTS{alertname='XrayWorkerGone'}").await && found("xray_build_info").await);
 }
