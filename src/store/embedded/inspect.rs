@@ -93,7 +93,7 @@ fn space(dir: &Path, found: &mut Findings) {
     let text = format!("{} MiB are free there", free >> 20);
     match free {
         ..NONE => found.fail_with(text, "free some space"),
-        ..LITTLE => found.warn(text, "free some space"),
+        NONE..LITTLE => found.warn(text, "free some space"),
         _ => found.ok(text),
     }
 }
