@@ -23,9 +23,11 @@ mod sqs;
 mod broker;
 mod ingest;
 mod matrix;
+mod outage;
 mod source;
 
 use matrix::{Stores, crash};
+use outage::{Store, outages};
 
 /// A test for each of these points; what stands after `more` is for `tests/run --crashes`.
 macro_rules! crashes {
@@ -95,3 +97,31 @@ by_hand! { old_nats_on_servers, broker::Broker<nats::NatsHarness<nats::Oldest>>,
 
 here_and_there! { sqs_on_files, broker::Broker<sqs::Standard>, Stores::Files }
 by_hand! { fifo_on_servers, broker::Broker<sqs::Fifo>, Stores::Servers }
+
+/// The stores fail instead of the worker; the rest by `tests/run --crashes`.
+macro_rules! outages {
+    ($($name:ident, $source:ty $(, $more:literal)?;)*) => {
+        $(mod $name {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            $(#[ignore = $more])?
+            async fn objects_fail() {
+                outages::<$source>(Store::Objects).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            $(#[ignore = $more])?
+            async fn tables_fail() {
+                outages::<$source>(Store::Tables).await;
+            }
+        })*
+    };
+}
+
+outages! {
+    kafka_outages, broker::Broker<kafka::KafkaHarness<kafka::Cooperative>>, "the whole matrix: tests/run --crashes";
+    quorum_outages, broker::Broker<rabbitmq::Quorum>, "the whole matrix: tests/run --crashes";
+    nats_outages, broker::Broker<nats::NatsHarness<nats::Current>>;
+    sqs_outages, broker::Broker<sqs::Standard>;
+}

@@ -77,7 +77,7 @@ pub async fn crash<S: Source>(stores: Stores, crash: Crash) {
             block_in_place(|| worker.process.ended())
         };
         assert_eq!(status.signal(), Some(9), "it never got to {death}, or ended there otherwise: {status}");
-        let found = block_in_place(|| site.place.left().durable());
+        let found = block_in_place(|| site.durable());
         source.assert_nothing_forgotten(|body| is_durable(body, &found), crash.acks).await;
     }
     let mut worker = site.worker(&source, None);
@@ -86,15 +86,11 @@ pub async fn crash<S: Source>(stores: Stores, crash: Crash) {
     worker.process.terminate();
     assert!(block_in_place(|| worker.process.ended()).success());
     source.emptied().await;
-    block_in_place(|| {
-        site.place.assert_model(&bodies);
-        let said = site.place.run(&["verify", "--deep", "--min-age", "0s"]);
-        assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
-    });
+    block_in_place(|| site.assert_right(&bodies));
 }
 
 /// Pipelines in which everything goes wrong that may, and bodies that mean harm.
-fn bodies(site: &Site) -> Vec<Vec<u8>> {
+pub fn bodies(site: &Site) -> Vec<Vec<u8>> {
     let shares =
         ["--duplicates", "0.1", "--reordered", "0.3", "--late", "0.2", "--conflicting", "0.05", "--malformed", "0.05"];
     let args = [&["generate", "--runs", "5", "--output", "generated"], &shares[..]].concat();
@@ -108,7 +104,7 @@ fn bodies(site: &Site) -> Vec<Vec<u8>> {
 }
 
 /// Whether all that this body alone makes is there.
-fn is_durable(body: &[u8], found: &State) -> bool {
+pub fn is_durable(body: &[u8], found: &State) -> bool {
     fn has<K: Ord, V>(found: &BTreeMap<K, V>, alone: &BTreeMap<K, V>) -> bool {
         alone.keys().all(|key| found.contains_key(key))
     }
@@ -125,14 +121,15 @@ fn is_durable(body: &[u8], found: &State) -> bool {
         && has(&found.runs, &alone.runs)
 }
 
-struct Site {
+/// The stores of one cell.
+pub struct Site {
     place: Place,
     /// The tables, where nobody else uses them.
     tables: Option<Store>,
 }
 
 impl Site {
-    fn new(stores: Stores, alone: bool) -> Site {
+    pub fn new(stores: Stores, alone: bool) -> Site {
         let (servers, tables) = match (stores, alone) {
             (Stores::Files, _) => (None, None),
             (Stores::Servers, false) => {
@@ -147,10 +144,27 @@ impl Site {
     }
 
     fn worker<S: Source>(&self, source: &S, kill_at: Option<&str>) -> Server {
+        self.worker_with(source, kill_at.map(|point| ("XRAY_KILL_AT".into(), point.into())))
+    }
+
+    /// A worker that is told more than where its source and stores are.
+    pub fn worker_with<S: Source>(&self, source: &S, more: impl IntoIterator<Item = (String, String)>) -> Server {
         let mut command = self.place.worker(&["run"]);
-        command.envs(source.variables()).envs(kill_at.map(|point| ("XRAY_KILL_AT", point)));
+        command.envs(source.variables()).envs(more);
         command.env("HTTP_ADDR", "127.0.0.1:0").env("LOG_FORMAT", "json").env("MAX_IN_FLIGHT_MESSAGES", HELD);
         Server::spawn(command)
+    }
+
+    /// What is durable so far.
+    pub fn durable(&self) -> State {
+        self.place.left().durable()
+    }
+
+    /// Nothing is missing and nothing wrong, and `verify` agrees.
+    pub fn assert_right(&self, bodies: &[Vec<u8>]) {
+        self.place.assert_model(bodies);
+        let said = self.place.run(&["verify", "--deep", "--min-age", "0s"]);
+        assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
     }
 
     /// The tables take no writes while it is told to stop, so there is something left to finish.
@@ -184,7 +198,7 @@ impl Site {
 }
 
 /// Status and text.
-async fn get(worker: SocketAddr, path: &str) -> (u16, String) {
+pub async fn get(worker: SocketAddr, path: &str) -> (u16, String) {
     let answer = reqwest::get(format!("http://{worker}{path}")).await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())
 }
