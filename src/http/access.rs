@@ -2,7 +2,7 @@
 
 use crate::digest::Sha256;
 use axum::http::HeaderMap;
-use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use secrecy::{ExposeSecret, SecretString};
@@ -39,9 +39,11 @@ impl Access {
         }
     }
 
-    /// For programs, which send the token as it is.
+    /// For programs, which send the token as it is, and no `Origin`: without a token a page of somebody else's could send a
+    /// browser of this machine here with events.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Denied> {
         match self {
+            Access::Open if headers.contains_key(ORIGIN) => Err(Denied::OtherHost),
             Access::Open => Ok(()),
             Access::Token(digest) if bearer(headers).is_some_and(|token| Sha256::of(token) == *digest) => Ok(()),
             Access::Token(_) => Err(Denied::NoToken),
@@ -114,6 +116,9 @@ mod tests {
         for address in ["127.0.0.1:80", "127.8.8.8:80", "[::1]:80", "[::ffff:127.0.0.1]:80"] {
             assert!(Access::new(None, address.parse().unwrap()).check(&HeaderMap::new()).is_ok(), "{address}");
         }
+        let page = HeaderMap::from_iter([(ORIGIN, "http://evil.example".parse().unwrap())]);
+        let access = Access::new(None, "127.0.0.1:80".parse().unwrap());
+        assert_eq!(access.check(&page), Err(Denied::OtherHost), "no page sends events here");
         for address in ["0.0.0.0:80", "[::]:80", "192.168.0.7:80"] {
             let refused = Access::new(None, address.parse().unwrap()).check(&HeaderMap::new());
             assert!(matches!(refused, Err(Denied::OffLoopback(_))), "{address}");

@@ -4,7 +4,7 @@ use super::tests::{get, started, state};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
 /// Longer than any answer takes.
@@ -86,4 +86,24 @@ async fn thousands_of_connections() {
     let answers = timeout(PATIENCE, futures_util::future::join_all(asks)).await.unwrap();
     let good = answers.iter().filter(|line| line.contains("200")).count();
     assert_eq!(good, 3000);
+}
+
+/// More connections than are taken, of clients that ask again and again and take no answer.
+#[tokio::test]
+async fn who_does_not_read_is_hung_up_on() {
+    let address = started(&state()).await;
+    let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(400);
+    let mut clients = Vec::new();
+    for _ in 0..600 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(1024).unwrap();
+        let stream = socket.connect(address).await.unwrap();
+        // As much as is taken.
+        stream.writable().await.unwrap();
+        stream.try_write(&request).ok();
+        clients.push(stream);
+    }
+    let (status, _) = timeout(PATIENCE, get(address, "/healthz")).await.expect("nobody else is answered");
+    assert_eq!(status, 200);
+    drop(clients);
 }

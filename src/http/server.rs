@@ -20,6 +20,8 @@ const CONNECTIONS: usize = 512;
 const HEAD: Duration = Duration::from_secs(15);
 /// A head may have this many bytes; a longer one is answered with 431.
 const LARGEST_HEAD: usize = 64 << 10;
+/// For a client to take what it was sent: who does not read is hung up on.
+const UNREAD: Duration = Duration::from_secs(15);
 /// After an accept that failed, mostly because no more files may be open.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -61,6 +63,8 @@ async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> Option<
 async fn connection(stream: TcpStream, routes: Router, stop: CancellationToken, _permit: OwnedSemaphorePermit) {
     // Answers are small, and somebody waits for each.
     stream.set_nodelay(true).ok();
+    #[cfg(target_os = "linux")]
+    rustix::net::sockopt::set_tcp_user_timeout(&stream, UNREAD.as_millis() as u32).ok();
     let service = TowerToHyperService::new(routes);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_header_size(LARGEST_HEAD);

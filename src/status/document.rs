@@ -165,9 +165,9 @@ impl From<Flushes> for Flush {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tables {
-    /// When they were read.
-    #[serde(with = "iso")]
-    pub read: DateTime<Utc>,
+    /// When they were last read; `None` where that has not succeeded yet.
+    #[serde(with = "iso::option")]
+    pub read: Option<DateTime<Utc>>,
     /// Why they could not be read since then.
     pub error: Option<String>,
     /// What was found.

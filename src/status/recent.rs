@@ -4,9 +4,9 @@ use crate::store::{MetricsStore, StoreError};
 use chrono::Utc;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// However many look, the tables are not read more often.
 const REST: Duration = Duration::from_secs(5);
@@ -41,9 +41,9 @@ impl Cache {
 
     fn learn(&self, read: Result<Recent, StoreError>) {
         self.known.send_modify(|known| match read {
-            Ok(recent) => *known = Some(Tables { read: Utc::now(), error: None, recent }),
+            Ok(recent) => *known = Some(Tables { read: Some(Utc::now()), error: None, recent }),
             Err(error) => {
-                let empty = || Tables { read: Utc::now(), error: None, recent: Recent::default() };
+                let empty = || Tables { read: None, error: None, recent: Recent::default() };
                 known.get_or_insert_with(empty).error = Some(error.chain());
             }
         });

@@ -110,6 +110,8 @@ fn tables(out: &mut String, tables: &Tables) -> fmt::Result {
     if let Some(error) = error {
         writeln!(out, "\nThe tables cannot be read: {}", clean(error))?;
     }
+    // None were read: that is not the same as none.
+    let Some(read) = read else { return Ok(()) };
     writeln!(out, "\nThe latest runs, as read {}", iso::text(read))?;
     for run in &recent.runs {
         writeln!(

@@ -21,7 +21,10 @@ pub(super) enum Refusal {
          INGEST_TOKEN, or set HTTP_ADDR to a loopback address"
     )]
     OffLoopback { address: SocketAddr },
-    #[error("the request is for another host")]
+    #[error(
+        "the request is for another host, or comes from a page in a browser: pages may send events only where INGEST_TOKEN \
+         is set"
+    )]
     OtherHost,
     #[error(
         "the body is longer than MAX_EVENT_BYTES, {max} bytes; as NDJSON (Content-Type: application/x-ndjson) the limit \

@@ -136,7 +136,7 @@ let tablesShown = "";
 /** Only when they were read anew: what somebody has opened or marked stays as it is. */
 function tables(of, now) {
   say("tables-note", of === null ? "Not read yet." : of.error ? "Cannot be read: " + of.error : "");
-  if (of === null || of.read === tablesShown) return;
+  if (of === null || of.read === null || of.read === tablesShown) return;
   tablesShown = of.read;
   const shown = [...by("runs").children];
   const first = !shown.some((item) => item.dataset.run !== undefined);

@@ -7,7 +7,7 @@ use crate::causes;
 use crate::check::Findings;
 use crate::config::Rabbitmq;
 use crate::span::span;
-use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{Channel, Queue};
 
@@ -104,8 +104,11 @@ async fn may_consume(connected: &Connected, channel: Channel, name: &str, ready:
         return;
     }
     let tag = format!("xray-check-{}", std::process::id());
-    let consumed =
-        channel.basic_consume(name.into(), tag.into(), BasicConsumeOptions::default(), FieldTable::default()).await;
+    // A queue may be empty because workers keep up: what comes goes to them first, and one message comes here at most.
+    let mut last = FieldTable::default();
+    last.insert("x-priority".into(), AMQPValue::LongInt(-1000));
+    channel.basic_qos(1, BasicQosOptions::default()).await.ok();
+    let consumed = channel.basic_consume(name.into(), tag.into(), BasicConsumeOptions::default(), last).await;
     match consumed {
         Ok(_) => found.ok(format!("queue {name} may be consumed")),
         Err(error) => found.fail(causes::chain(&trouble::not_consuming(&connected.host, name, &error))),

@@ -63,6 +63,10 @@ async fn server(connection: &Connection, settings: &config::ClickHouse, found: &
     }
     if databases == 0 {
         match settings.migrate_on_start {
+            true if !granted(connection, "CREATE DATABASE, CREATE TABLE, INSERT, SELECT").await => found.fail_with(
+                format!("the database {database} is not there yet, and we may not create it and its tables"),
+                "create it and grant CREATE TABLE, INSERT and SELECT on it, or run `xray-processor-worker migrate` as another user",
+            ),
             true => found.ok(format!("the database {database} is not there yet; a worker creates it, and its tables")),
             false => found.fail_with(format!("there is no database {database}"), "run `xray-processor-worker migrate`"),
         }
@@ -147,17 +151,19 @@ async fn rights(connection: &Connection, found: &mut Findings) {
         let each = began.elapsed().as_secs_f64() / layouts().count().max(1) as f64;
         found.ok(format!("we may read and insert into all of them (an empty insert takes {})", span(each)));
     }
-    let database = clickhouse::sql::Identifier(connection.database());
-    let delete = connection.query("CHECK GRANT ALTER DELETE ON ?.*").bind(database);
-    // Servers before 24.9 do not know the question.
-    if let Ok(granted) = connection.rows::<u8>("ask for rights", delete).await
-        && granted == [0]
-    {
+    if !granted(connection, "ALTER DELETE").await {
         found.warn(
             "we may not delete rows",
             "a worker needs no such right, but `verify --repair` and `purge` do: GRANT ALTER DELETE",
         );
     }
+}
+
+/// Whether we have these rights on our database. Servers before 24.9 do not know the question: then we may.
+async fn granted(connection: &Connection, rights: &str) -> bool {
+    let database = clickhouse::sql::Identifier(connection.database());
+    let query = connection.query_server(&format!("CHECK GRANT {rights} ON ?.*")).bind(database);
+    connection.rows::<u8>("ask for rights", query).await.ok().is_none_or(|granted| granted != [0])
 }
 
 /// How much there is, as far as that is told.
