@@ -14,8 +14,8 @@ use std::io::{IsTerminal, stdout};
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "\
 One line for each setting that is set and for each thing that was looked at: ok, warn or fail, and what to do. Exit code 0:
-nothing fails; 3: something does; 2: the configuration itself is wrong. Nothing is left behind, no message is taken, no row is
-written. Of the bucket it asks for a small object of its own that is deleted afterwards.")]
+nothing fails; 3: something does; 2: the configuration itself is wrong. No row is written; a small object of its own is put in
+the bucket and deleted afterwards; messages are left to the workers.")]
 pub struct CheckArgs {
     #[command(flatten)]
     pub(crate) place: PlaceArgs,

@@ -426,7 +426,8 @@ pub(super) static SECTIONS: &[Section] = &[
                 path: "http.ingest_token",
                 default: None,
                 kind: Kind::Secret(|d, v| d.config.http.ingest_token = Some(v)),
-                doc: "The bearer token `POST /ingest` asks for. Not set, `/ingest` answers only on loopback.",
+                doc: "The bearer token `POST /ingest` asks for. Not set, `/ingest` answers only on loopback, and no page in a \
+                      browser.",
             },
             Setting {
                 env: "STATUS_TOKEN",
