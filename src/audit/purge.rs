@@ -201,15 +201,7 @@ impl Purge<'_> {
         let rows = persist(|| async { self.audited.tables.remove_before(day, self.erase).await }).await?;
         self.purged.rows.fetch_add(rows, Relaxed);
         if self.erase {
-            let everything = Options {
-                scope: Scope::default(),
-                deep: false,
-                repair: true,
-                force: true,
-                min_age: Duration::ZERO,
-                lag: MARGIN,
-                facts_first: false,
-            };
+            let everything = Options::everything_now(MARGIN, true);
             let left = Options { scope: Scope { from: Some(day), ..Scope::default() }, ..everything.clone() };
             let Purge { audited, lowered, .. } = *self;
             let (counts, uncovers) = (Counts::default(), AtomicBool::default());

@@ -97,11 +97,13 @@ pub async fn rebuild(
     // From the first exchanged table on, what stands beside is no longer all fresh.
     let broke_off = progress.done.contains(EXCHANGE);
     if !broke_off {
-        // Before anything is read.
-        let tally = tally(audited, &options.scope, Utc::now()).await?;
-        if tally.looks_wrong() && !options.force {
-            let left = "The tables in use were left as they are; --force rebuilds all the same";
-            return Ok(Outcome::Refused(format!("{tally} {left}")));
+        if !options.force {
+            // Before anything is read.
+            let tally = tally(audited, &options.scope, Utc::now()).await?;
+            if tally.looks_wrong() {
+                let left = "The tables in use were left as they are; --force rebuilds all the same";
+                return Ok(Outcome::Refused(format!("{tally} {left}")));
+            }
         }
         if let Some(why) = fill(audited, &claim, options, rebuilt).await? {
             // What was read is not to be relied on.
@@ -154,15 +156,7 @@ async fn fill(
 /// What another process filled and began to exchange may have been filled long ago: what was erased or stored since is
 /// erased or stored in the tables that are in use now. Answers with the reason why it was not.
 async fn catch_up(audited: &Audited, options: &Options, rebuilt: &Rebuilt) -> Result<Option<String>, StoreError> {
-    let options = verify::Options {
-        scope: Scope::default(),
-        deep: false,
-        repair: true,
-        force: options.force,
-        min_age: Duration::ZERO,
-        lag: -MARGIN,
-        facts_first: false,
-    };
+    let options = verify::Options::everything_now(-MARGIN, options.force);
     let counts = Counts::default();
     verify::verify(audited, &options, &counts, &Silent).await?;
     rebuilt.events.fetch_add(counts.problems().get(&Problem::MissingRow).map_or(0, |(found, _)| *found), Relaxed);
@@ -174,15 +168,7 @@ async fn catch_up(audited: &Audited, options: &Options, rebuilt: &Rebuilt) -> Re
 /// What was erased or stored since a folder was read, perhaps by a rebuild that broke off long ago, is erased or stored in
 /// the fresh tables too. Answers how many objects the store does not give us.
 async fn follow(filled: &Audited) -> Result<u64, StoreError> {
-    let options = verify::Options {
-        scope: Scope::default(),
-        deep: false,
-        repair: true,
-        force: true,
-        min_age: Duration::ZERO,
-        lag: -MARGIN,
-        facts_first: false,
-    };
+    let options = verify::Options::everything_now(-MARGIN, true);
     // Nobody else writes here: nothing of what is taken away can come back.
     let lowered = Lowered::new(filled);
     let (counts, uncovers) = (Counts::default(), AtomicBool::default());

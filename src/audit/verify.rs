@@ -46,17 +46,28 @@ pub struct Options {
     pub facts_first: bool,
 }
 
+impl Options {
+    /// All that there is now, mended after listings alone.
+    pub(super) fn everything_now(lag: TimeDelta, force: bool) -> Options {
+        let (scope, min_age) = (Scope::default(), Duration::ZERO);
+        Options { scope, deep: false, repair: true, force, min_age, lag, facts_first: false }
+    }
+}
+
 /// Verifies everything in scope; what is wrong goes to `sink` as it is found. Memory stays the same however much is
 /// stored.
 pub async fn verify(audited: &Audited, options: &Options, counts: &Counts, sink: &dyn Sink) -> Result<(), StoreError> {
     let recent = Recent::of(options.min_age);
     let mut mending = Mending::Nothing;
     if options.repair {
-        let tally = tally(audited, &options.scope, recent.since).await?;
-        if options.force || !tally.looks_wrong() {
-            mending = Mending::All;
-        } else {
-            counts.withheld.get_or_init(|| tally);
+        // With force the answer would change nothing, and it costs a listing of everything.
+        let wrong = match options.force {
+            true => None,
+            false => Some(tally(audited, &options.scope, recent.since).await?).filter(|tally| tally.looks_wrong()),
+        };
+        match wrong {
+            Some(tally) => drop(counts.withheld.set(tally)),
+            None => mending = Mending::All,
         }
     }
     let lowered = Lowered::new(audited);
