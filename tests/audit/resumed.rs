@@ -4,31 +4,15 @@ use std::time::{Duration, Instant};
 
 use crate::damage::bodies_of;
 use crate::place::Place;
-use crate::rebuild::{assert_clean, drop_tables, folders_done, is_unfinished, rebuild, unfinished};
+use crate::rebuild::{assert_clean, broken_off, drop_tables, folders_done, is_unfinished, rebuild, unfinished};
 use crate::support::model::diff;
-
-/// Breaks one off once it has read something.
-fn broken_off(place: &Place) {
-    for part in 1..40 {
-        let mut running = unfinished(place, &["--anew"]);
-        let deadline = Instant::now() + Duration::from_millis(100 * part);
-        while Instant::now() < deadline && (!is_unfinished(place) || folders_done(place) == 0) {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        running.kill_9();
-        if is_unfinished(place) && folders_done(place) > 0 {
-            return;
-        }
-    }
-    panic!("it was never broken off");
-}
 
 /// The tables are lost when it goes on, and objects it had read are newer reports and other winners by now.
 fn objects_that_changed_since(place: &Place) {
     let bodies = bodies_of(place, "40");
     let (before, meanwhile) = bodies.split_at(bodies.len() / 2);
     place.store(before);
-    broken_off(place);
+    broken_off(place, 1);
     place.store(meanwhile);
     drop_tables(place);
     rebuild(place, &[]);
