@@ -56,6 +56,14 @@ fn before_and_after_the_first_start() {
     }
 }
 
+/// As versitygw does unless it is told otherwise.
+#[test]
+fn a_server_that_ends_each_connection() {
+    let server = Server::start_with("versitygw", &["--env", "VGW_KEEP_ALIVE=false"]);
+    let deployment = Deployment::new(&server, Server::shared("clickhouse"));
+    check(&deployment, &[]).assert(0, &[("warn", "ends each connection after one answer")]);
+}
+
 #[test]
 fn wrong_keys_passwords_and_addresses() {
     let deployment = deployment("minio");

@@ -42,6 +42,7 @@ async fn bucket_of(bucket: &Bucket, create_bucket: bool, found: &mut Findings) {
         Err(failed) => return found.fail(fault(Doing::Read(&key), &failed, place).chain()),
     }
     if write(bucket, &key, found).await {
+        connections(bucket, found);
         clock(bucket, &key, found).await;
         delete(bucket, &key, found).await;
     }
@@ -111,6 +112,15 @@ fn winners(answers: Vec<Result<Put, Failed>>) -> Result<usize, Failed> {
         }
     }
     Ok(stored)
+}
+
+fn connections(bucket: &Bucket, found: &mut Findings) {
+    if bucket.hangs_up() {
+        found.warn(
+            "the server ends each connection after one answer, so that every object costs a new one",
+            "let it keep connections open (versitygw: --keep-alive), also in a proxy before it",
+        );
+    }
 }
 
 async fn clock(bucket: &Bucket, key: &str, found: &mut Findings) {

@@ -80,6 +80,11 @@ impl Bucket {
         &self.place
     }
 
+    /// Whether the server takes no second request on a connection, as far as has been seen.
+    pub(super) fn hangs_up(&self) -> bool {
+        self.signed.as_ref().is_some_and(Signed::hangs_up)
+    }
+
     /// Writes an object.
     pub(super) async fn put(&self, object: &Object, condition: Condition<'_>) -> Result<Put, Failed> {
         let mut sent = 1;

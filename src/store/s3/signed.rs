@@ -30,7 +30,7 @@ use bytes::Bytes;
 use chrono::Utc;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::error::Error;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
@@ -59,6 +59,8 @@ pub(super) struct Signed {
     timeout: Duration,
     /// How many seconds the server's clock is ahead of ours, once it has told us off.
     ahead: AtomicI64,
+    /// Whether the server ended the connection after its last answer.
+    hung_up: AtomicBool,
 }
 
 /// What is needed for it.
@@ -92,7 +94,15 @@ impl Signed {
         let asked = client.put_object().bucket(bucket).key("k").presigned(soon).await.map_err(Failed::of)?;
         let base = asked.uri().split('?').next().and_then(|path| path.strip_suffix('k'));
         let base = base.ok_or_else(|| Failed::unsendable(format!("the SDK has no URL for the bucket {bucket}")))?;
-        Ok(Signed { connector, keys, region, base: base.to_owned(), timeout, ahead: AtomicI64::new(0) })
+        Ok(Signed {
+            connector,
+            keys,
+            region,
+            base: base.to_owned(),
+            timeout,
+            ahead: AtomicI64::new(0),
+            hung_up: AtomicBool::new(false),
+        })
     }
 
     /// Writes an object, once. Where the clocks are too far apart for that, the next request goes by the server's.
@@ -153,6 +163,8 @@ impl Signed {
         let request = request.map_err(|error| Failed::unsendable(error.to_string()))?;
         let failed = |error| Failed::of(SdkError::<PutObjectError, HttpResponse>::dispatch_failure(error));
         let mut response = self.connector.call(request).await.map_err(failed)?;
+        let last = response.headers().get("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        self.hung_up.store(last, Relaxed);
         if response.status().is_success() {
             return Ok(response);
         }
@@ -163,6 +175,11 @@ impl Signed {
             self.ahead.store(ahead, Relaxed);
         }
         Err(failed)
+    }
+
+    /// Whether the server takes no second request on a connection.
+    pub(super) fn hangs_up(&self) -> bool {
+        self.hung_up.load(Relaxed)
     }
 
     fn request(
