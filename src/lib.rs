@@ -37,4 +37,5 @@ mod span;
 pub mod status;
 pub mod store;
 pub mod telemetry;
+mod tls;
 pub mod worker;

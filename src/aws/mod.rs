@@ -7,17 +7,15 @@ mod unreached;
 
 pub(crate) use keys::Keys;
 pub(crate) use trust::Trust;
-pub(crate) use unreached::{Unreached, broken_body, root_cause, unreached};
+pub(crate) use unreached::{Unreached, broken_body, root_cause, unreached, unsent};
 
 use crate::causes::causes;
 use crate::config::Credentials;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::error::CredentialsError;
-use aws_smithy_async::rt::sleep::TokioSleep;
-use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::{Provider, TlsContext, rustls_provider::CryptoMode};
-use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpClient};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use secrecy::ExposeSecret;
 use std::error::Error;
 use std::time::Duration;
@@ -25,10 +23,10 @@ use tokio::time::timeout;
 
 /// What a release of the SDK takes for granted must not change under us.
 pub(crate) const BEHAVIOR: fn() -> BehaviorVersion = BehaviorVersion::v2026_01_12;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Shorter than what servers and load balancers between allow, so that it is seldom they who close a connection just as
 /// it is used.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// To find AWS's own configuration: files, the environment and, where these name no region, the instance's metadata.
 pub(crate) const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -80,19 +78,6 @@ pub(crate) fn http_client(tls: TlsContext) -> SharedHttpClient {
         .tls_provider(Provider::rustls(CryptoMode::Ring))
         .tls_context(tls)
         .build_https()
-}
-
-/// What sends requests that are signed by ourselves, in the same way. How long to wait for an answer is left to who sends.
-pub(crate) fn connector(tls: TlsContext) -> Connector {
-    let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
-    Connector::builder()
-        .connector_settings(settings)
-        .sleep_impl(TokioSleep::new())
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .enable_tcp_nodelay(true)
-        .tls_provider(Provider::rustls(CryptoMode::Ring))
-        .tls_context(tls)
-        .build()
 }
 
 /// Why a request could not be signed, where that is so: the chain found no credentials.

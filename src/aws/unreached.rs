@@ -42,12 +42,7 @@ pub(crate) enum Unreached {
 
 /// Sorts an error that is no answer of the server.
 pub(crate) fn unreached<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -> Unreached {
-    if let Some(tls) = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
-        return by_tls(tls);
-    }
-    if let Some(io) = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).last()
-        && let Some(known) = by_io(io)
-    {
+    if let Some(known) = by_causes(error) {
         return known;
     }
     match error {
@@ -56,6 +51,27 @@ pub(crate) fn unreached<E: Error + 'static>(error: &SdkError<E, HttpResponse>) -
         SdkError::DispatchFailure(failure) => failure.as_connector_error().map_or(Unreached::Unknown, by_connector),
         _ => Unreached::Unknown,
     }
+}
+
+/// The same for what was sent without the SDK.
+pub(crate) fn unsent(error: &hyper_util::client::legacy::Error) -> Unreached {
+    if let Some(known) = by_causes(error) {
+        return known;
+    }
+    match causes(error).find_map(|cause| cause.downcast_ref::<hyper::Error>()) {
+        Some(error) if error.is_user() => Unreached::Unsendable,
+        Some(error) if error.is_closed() || error.is_canceled() || error.is_incomplete_message() => Unreached::Broken,
+        Some(_) => Unreached::NotHttp,
+        None if error.is_connect() => Unreached::NoConnection,
+        None => Unreached::Broken,
+    }
+}
+
+fn by_causes(error: &(dyn Error + 'static)) -> Option<Unreached> {
+    if let Some(tls) = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
+        return Some(by_tls(tls));
+    }
+    causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).last().and_then(by_io)
 }
 
 /// The same for what broke off in the middle of a body.

@@ -2,12 +2,12 @@
 
 use crate::ca_file::CaFile;
 use crate::causes;
+use crate::tls;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig};
 use std::error::Error;
 use std::path::Path;
-use std::sync::Arc;
 
 /// The files that settings name, each beside the name of its setting.
 pub(super) struct Files<'a> {
@@ -21,15 +21,7 @@ pub(super) struct Files<'a> {
 
 /// What to speak TLS with. `Err` is a sentence that names the setting and the file.
 pub(super) fn client(files: &Files<'_>) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    // Those of the system that cannot be read are not fatal: without any, TLS fails by saying whom it does not know.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let (setting, Some(path)) = files.ca {
-        roots.add_parsable_certificates(CaFile::read(setting, path)?.certificates);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = versions.map_err(|error| format!("cannot set up TLS: {error}"))?.with_root_certificates(roots);
+    let config = tls::trusting(files.ca.0, files.ca.1)?;
     let ((certificate_setting, Some(certificate)), (key_setting, Some(key))) = (files.certificate, files.key) else {
         return Ok(config.with_no_client_auth());
     };

@@ -2,15 +2,13 @@
 
 use super::fault::Fault;
 use super::genuine::OnlyGenuine;
-use crate::ca_file::CaFile;
+use crate::tls;
 use clickhouse::Client;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::{ClientConfig, RootCertStore};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,27 +19,14 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// A client that trusts the system's certificates and those in `ca_file`. Speaks to nobody yet.
 pub(super) fn client(ca_file: Option<&Path>) -> Result<Client, Fault> {
+    let tls = tls::trusting("CLICKHOUSE_CA_FILE", ca_file).map_err(Fault::us)?.with_no_client_auth();
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(KEEP_ALIVE));
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     let https: HttpsConnector<HttpConnector> =
-        HttpsConnectorBuilder::new().with_tls_config(tls(ca_file)?).https_or_http().enable_http1().wrap_connector(tcp);
+        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
     let http = HyperClient::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(OnlyGenuine(https));
     Ok(Client::with_http_client(http))
-}
-
-fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, Fault> {
-    let mut roots = RootCertStore::empty();
-    // Those of the system that cannot be read are not fatal: without any, https fails by saying whom it does not know.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca_file {
-        let trusted = CaFile::read("CLICKHOUSE_CA_FILE", path).map_err(Fault::us)?;
-        roots.add_parsable_certificates(trusted.certificates);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = versions.map_err(|error| Fault::us(format!("cannot set up TLS: {error}")))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

@@ -4,6 +4,7 @@ use super::NAME;
 use super::place::Place;
 use super::request::Bucket;
 use super::signed::{Parts, Signed, is_plain};
+use super::wire::Wire;
 use crate::aws::{self, BEHAVIOR, DISCOVERY_TIMEOUT, Given, Trust};
 use crate::config::{self, S3Flavor};
 use crate::store::{Class, StoreError};
@@ -26,7 +27,7 @@ pub(super) fn trust(settings: &config::S3) -> Result<Trust, StoreError> {
 /// A client for the bucket. Speaks to nobody, except where AWS's own configuration has to be found.
 pub(super) async fn bucket(settings: &config::S3, trust: &Trust, read_limit: u64) -> Result<Bucket, StoreError> {
     let tls = trust.context().map_err(|why| StoreError::new(NAME, Class::Us, why))?;
-    let http = aws::http_client(tls.clone());
+    let http = aws::http_client(tls);
     let Found { builder, region, endpoint, keys } = match settings.flavor {
         S3Flavor::Minio => minio(settings),
         S3Flavor::Aws => found(settings, http.clone()).await?,
@@ -49,8 +50,9 @@ pub(super) async fn bucket(settings: &config::S3, trust: &Trust, read_limit: u64
     let client = Client::from_conf(named(builder).build());
     let signed = match keys.filter(|_| is_plain(&settings.bucket)) {
         Some(provider) => {
-            let (connector, keys) = (aws::connector(tls), aws::Keys::new(provider));
-            let parts = Parts { connector, keys, region: region.clone(), timeout: settings.timeout };
+            let wire = Wire::new(settings.ca_file.as_deref()).map_err(|why| StoreError::new(NAME, Class::Us, why))?;
+            let (keys, region) = (aws::Keys::new(provider), region.clone());
+            let parts = Parts { wire, keys, region, timeout: settings.timeout };
             Signed::new(&client, &settings.bucket, parts).await.ok()
         }
         None => None,

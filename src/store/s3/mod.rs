@@ -23,6 +23,7 @@ mod prepare;
 mod request;
 mod signed;
 mod verdict;
+mod wire;
 
 pub use objects::S3Objects;
 

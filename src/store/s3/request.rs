@@ -102,9 +102,14 @@ impl Bucket {
     }
 
     async fn put_once(&self, object: &Object, condition: Condition<'_>) -> Result<Put, Failed> {
-        if let Some(signed) = self.signed.as_ref().filter(|_| is_small(object)) {
-            return signed.put(object, condition).await;
+        match self.signed.as_ref().filter(|_| is_small(object)) {
+            Some(signed) => signed.put(object, condition).await,
+            // What the SDK keeps during a request is large, and would be part of each task of the other way too.
+            None => Box::pin(self.put_by_sdk(object, condition)).await,
         }
+    }
+
+    async fn put_by_sdk(&self, object: &Object, condition: Condition<'_>) -> Result<Put, Failed> {
         let mut request = self
             .client
             .put_object()
@@ -127,7 +132,7 @@ impl Bucket {
     pub(super) async fn get(&self, key: &str) -> Result<Option<Existing>, Failed> {
         let got = match &self.signed {
             Some(signed) => signed.get(key).await?,
-            None => self.get_by_sdk(key).await?,
+            None => Box::pin(self.get_by_sdk(key)).await?,
         };
         let Some(Got { tag, content_type, length, digest, body }) = got else { return Ok(None) };
         let Some(tag) = tag else { return Err(Answer::strange(200, content_type.as_deref())) };

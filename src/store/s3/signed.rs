@@ -1,21 +1,19 @@
 //! Small PUTs and GETs, signed and sent without the SDK: one request an event is what a worker spends most of its time on,
 //! and there the SDK costs several times what the request itself does.
 //!
-//! Signature, connections, TLS and what errors mean stay those of the SDK's own crates; where the bucket is it is asked
-//! once. What it cannot do goes through the SDK: buckets that are open to all, S3 Express, access points of several
+//! Credentials and signature stay those of the SDK's own crates, and where the bucket is it is asked once. What it cannot do goes through the SDK: buckets that are open to all, S3 Express, access points of several
 //! regions, and large bodies.
 
 use super::failed::{Answer, Failed};
 use super::metadata::metadata;
 use super::request::{Condition, Got, Put, collect, judged};
+use super::wire::Wire;
 use crate::aws::{Keys, Unreached, root_cause};
 use crate::digest::Sha256;
 use crate::object::Object;
 use aws_credential_types::Credentials;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::http::{HttpRequest, HttpResponse};
-use aws_sdk_s3::error::SdkError;
-use aws_sdk_s3::operation::put_object::PutObjectError;
+use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sigv4::http_request::{
@@ -23,12 +21,15 @@ use aws_sigv4::http_request::{
     UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
-use aws_smithy_http_client::Connector;
-use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::client::identity::Identity;
 use bytes::Bytes;
 use chrono::Utc;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{Request, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::borrow::Cow;
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
@@ -45,13 +46,18 @@ const A_YEAR: i64 = 365 * 86_400;
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
 /// Who we are in the server's log, spelt so that the same words are in what the SDK sends.
-const USER_AGENT: &str =
+const OURSELVES: &str =
     concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"), " app/", env!("CARGO_PKG_NAME"));
+
+const DIGEST: HeaderName = HeaderName::from_static("x-amz-meta-sha256");
+
+/// Name and value.
+type Header<'a> = (Cow<'static, str>, &'a str);
 
 /// What signs and sends.
 #[derive(Debug)]
 pub(super) struct Signed {
-    connector: Connector,
+    wire: Wire,
     keys: Keys,
     region: String,
     /// `https://bucket.s3.eu-west-1.amazonaws.com/`, or with the bucket in the path.
@@ -66,7 +72,7 @@ pub(super) struct Signed {
 /// What is needed for it.
 #[derive(Debug)]
 pub(super) struct Parts {
-    pub(super) connector: Connector,
+    pub(super) wire: Wire,
     pub(super) keys: Keys,
     pub(super) region: String,
     pub(super) timeout: Duration,
@@ -85,7 +91,7 @@ pub(super) fn is_small(object: &Object) -> bool {
 impl Signed {
     /// Asks the SDK where the bucket is. Speaks to no server.
     pub(super) async fn new(client: &Client, bucket: &str, parts: Parts) -> Result<Self, Failed> {
-        let Parts { connector, keys, region, timeout } = parts;
+        let Parts { wire, keys, region, timeout } = parts;
         let soon = PresigningConfig::expires_in(Duration::from_secs(60));
         let soon = soon.map_err(|error| Failed::unsendable(error.to_string()))?;
         // The answer does not depend on the keys, and those of the chain may not be there yet.
@@ -95,7 +101,7 @@ impl Signed {
         let base = asked.uri().split('?').next().and_then(|path| path.strip_suffix('k'));
         let base = base.ok_or_else(|| Failed::unsendable(format!("the SDK has no URL for the bucket {bucket}")))?;
         Ok(Signed {
-            connector,
+            wire,
             keys,
             region,
             base: base.to_owned(),
@@ -107,19 +113,20 @@ impl Signed {
 
     /// Writes an object, once. Where the clocks are too far apart for that, the next request goes by the server's.
     pub(super) async fn put(&self, object: &Object, condition: Condition<'_>) -> Result<Put, Failed> {
-        let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        headers.extend(metadata(object).map(|(name, value)| (format!("x-amz-meta-{name}"), value)));
+        let mut headers = vec![("content-type".into(), "application/json")];
+        let metadata: Vec<_> = metadata(object).collect();
+        headers.extend(metadata.iter().map(|(name, value)| (format!("x-amz-meta-{name}").into(), value.as_str())));
         match condition {
             Condition::None => {}
-            Condition::Absent => headers.push(("if-none-match".to_owned(), "*".to_owned())),
-            Condition::Holds(tag) => headers.push(("if-match".to_owned(), tag.0.clone())),
+            Condition::Absent => headers.push(("if-none-match".into(), "*")),
+            Condition::Holds(tag) => headers.push(("if-match".into(), &tag.0)),
         }
         let body = (object.body.clone(), object.sha256);
         let answer = self.in_time(async {
-            let mut response = self.send("PUT", &object.key, headers, body).await?;
-            let tag = response.headers().get("etag").map(str::to_owned);
+            let response = self.send("PUT", &object.key, &headers, body).await?;
+            let tag = text(&response, &ETAG);
             // Read to its end, or the connection could not be used again.
-            collect(ByteStream::new(response.take_body()), MAX_ANSWER).await?;
+            collect(ByteStream::from_body_1_x(response.into_body()), MAX_ANSWER).await?;
             Ok(tag)
         });
         judged(answer.await, condition)
@@ -128,12 +135,11 @@ impl Signed {
     /// Reads an object; `None` where there is none.
     pub(super) async fn get(&self, key: &str) -> Result<Option<Got>, Failed> {
         let answer = self.in_time(async {
-            let mut response = self.send("GET", key, Vec::new(), (Bytes::new(), Sha256::of(b""))).await?;
-            let header = |name| response.headers().get(name).map(str::to_owned);
-            let (tag, content_type) = (header("etag"), header("content-type"));
-            let length = header("content-length").and_then(|length| length.parse().ok());
-            let digest = header("x-amz-meta-sha256");
-            Ok(Got { tag, content_type, length, digest, body: ByteStream::new(response.take_body()) })
+            let response = self.send("GET", key, &[], (Bytes::new(), Sha256::of(b""))).await?;
+            let (tag, content_type) = (text(&response, &ETAG), text(&response, &CONTENT_TYPE));
+            let length = text(&response, &CONTENT_LENGTH).and_then(|length| length.parse().ok());
+            let digest = text(&response, &DIGEST);
+            Ok(Got { tag, content_type, length, digest, body: ByteStream::from_body_1_x(response.into_body()) })
         });
         match answer.await {
             Ok(got) => Ok(Some(got)),
@@ -155,21 +161,23 @@ impl Signed {
         &self,
         method: &str,
         key: &str,
-        headers: Vec<(String, String)>,
+        headers: &[Header<'_>],
         body: (Bytes, Sha256),
-    ) -> Result<HttpResponse, Failed> {
+    ) -> Result<Response<Incoming>, Failed> {
         let identity = self.keys.get().await.map_err(|error| Failed::Credentials(root_cause(&error)))?;
         let request = self.request(method, key, headers, body, &identity);
         let request = request.map_err(|error| Failed::unsendable(error.to_string()))?;
-        let failed = |error| Failed::of(SdkError::<PutObjectError, HttpResponse>::dispatch_failure(error));
-        let mut response = self.connector.call(request).await.map_err(failed)?;
-        let last = response.headers().get("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        let response = self.wire.send(request).await?;
+        let last =
+            response.headers().get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
         self.hung_up.store(last, Relaxed);
         if response.status().is_success() {
             return Ok(response);
         }
-        let body = collect(ByteStream::new(response.take_body()), MAX_ANSWER).await?;
-        let failed = Answer::in_full(&response, &body);
+        let (head, body) = response.into_parts();
+        let body = collect(ByteStream::from_body_1_x(body), MAX_ANSWER).await?;
+        let head = HttpResponse::try_from(Response::from_parts(head, SdkBody::empty()));
+        let failed = Answer::in_full(&head.map_err(|error| Failed::unsendable(error.to_string()))?, &body);
         let ahead = failed.skewed().map(|server_time| (server_time - Utc::now()).num_seconds());
         if let Some(ahead) = ahead.filter(|ahead| ahead.abs() < A_YEAR) {
             self.ahead.store(ahead, Relaxed);
@@ -186,23 +194,19 @@ impl Signed {
         &self,
         method: &str,
         key: &str,
-        headers: Vec<(String, String)>,
+        headers: &[Header<'_>],
         (body, digest): (Bytes, Sha256),
         identity: &Identity,
-    ) -> Result<HttpRequest, Box<dyn Error + Send + Sync>> {
+    ) -> Result<Request<Full<Bytes>>, Box<dyn Error + Send + Sync>> {
         let uri = format!("{}{}", self.base, utf8_percent_encode(key, ENCODED));
-        let signature = signature(method, &uri, &headers, &digest, identity, &self.region, self.now())?;
-        let mut request = HttpRequest::new(SdkBody::from(body));
-        request.set_method(method)?;
-        request.set_uri(uri)?;
+        let signature = signature(method, &uri, headers, &digest, identity, &self.region, self.now())?;
+        let mut request = Request::builder().method(method).uri(uri).body(Full::new(body))?;
         let all = request.headers_mut();
         for (name, value) in headers {
-            all.try_insert(name, value)?;
+            all.insert(HeaderName::try_from(&**name)?, HeaderValue::try_from(*value)?);
         }
-        all.try_insert("user-agent", USER_AGENT)?;
-        for (name, value) in signature.headers() {
-            all.try_insert(name.to_owned(), value.to_owned())?;
-        }
+        all.insert(USER_AGENT, HeaderValue::from_static(OURSELVES));
+        signature.apply_to_request_http1x(&mut request);
         Ok(request)
     }
 
@@ -215,6 +219,10 @@ impl Signed {
     }
 }
 
+fn text(response: &Response<Incoming>, name: &HeaderName) -> Option<String> {
+    Some(response.headers().get(name)?.to_str().ok()?.to_owned())
+}
+
 fn seconds(count: i64) -> Duration {
     Duration::from_secs(count.unsigned_abs())
 }
@@ -223,7 +231,7 @@ fn seconds(count: i64) -> Duration {
 fn signature(
     method: &str,
     uri: &str,
-    headers: &[(String, String)],
+    headers: &[Header<'_>],
     body: &Sha256,
     identity: &Identity,
     region: &str,
@@ -235,7 +243,7 @@ fn signature(
     settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
     let params = v4::SigningParams::builder().identity(identity).region(region).name("s3").time(now);
     let params = params.settings(settings).build()?.into();
-    let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let headers = headers.iter().map(|(name, value)| (&**name, *value));
     let request = SignableRequest::new(method, uri, headers, SignableBody::Precomputed(body.to_string()))?;
     Ok(sign(request, &params)?.into_parts().0)
 }
@@ -252,7 +260,7 @@ mod tests {
         let identity = Identity::from(Credentials::new(keys.0, keys.1, None, None, "test"));
         let uri = format!("https://examplebucket.s3.amazonaws.com/{}", utf8_percent_encode("test$file.text", ENCODED));
         let headers = [("date", "Fri, 24 May 2013 00:00:00 GMT"), ("x-amz-storage-class", "REDUCED_REDUNDANCY")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+            .map(|(name, value)| (name.into(), value));
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_369_353_600);
         let body = Sha256::of(b"Welcome to Amazon S3.");
         let signed = signature("PUT", &uri, &headers, &body, &identity, "us-east-1", now).unwrap();
