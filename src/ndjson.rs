@@ -3,6 +3,7 @@
 use crate::digest::Sha256;
 use crate::pipeline::Cut;
 use bytes::Bytes;
+use memchr::memchr;
 use sha2::Digest;
 
 /// Splits a stream of bytes, in whatever chunks it comes, into lines. Blank lines are skipped, but counted; `\n` and
@@ -14,6 +15,8 @@ pub struct Lines {
     number: u64,
     /// Its beginning, at most `max` bytes.
     kept: Vec<u8>,
+    /// How long the line before was: mostly the next one is no longer, and then does not grow step by step.
+    usual: usize,
     /// Set once it is longer than that.
     excess: Option<Excess>,
     /// It ends with a `\r`, for now: part of it only if more than a `\n` follows.
@@ -59,12 +62,12 @@ pub struct Line {
 impl Lines {
     /// Lines of at most `max` bytes; longer ones are cut.
     pub fn new(max: usize) -> Self {
-        Lines { max, number: 1, kept: Vec::new(), excess: None, carriage_return: false }
+        Lines { max, number: 1, kept: Vec::new(), usual: 0, excess: None, carriage_return: false }
     }
 
     /// The next line that ends within `chunk`, which is advanced past it; `None` once the chunk is used up.
     pub fn next(&mut self, chunk: &mut &[u8]) -> Option<Line> {
-        while let Some(end) = chunk.iter().position(|&byte| byte == b'\n') {
+        while let Some(end) = memchr(b'\n', chunk) {
             self.append(&chunk[..end]);
             *chunk = &chunk[end + 1..];
             if let Some(line) = self.end() {
@@ -98,6 +101,9 @@ impl Lines {
     fn keep(&mut self, bytes: &[u8]) {
         let (fits, over) = bytes.split_at(bytes.len().min(self.max - self.kept.len()));
         if self.excess.is_none() {
+            if self.kept.is_empty() {
+                self.kept.reserve_exact(self.usual.max(fits.len()));
+            }
             self.kept.extend_from_slice(fits);
             if !over.is_empty() {
                 self.excess = Some(Excess::after(&self.kept));
@@ -113,6 +119,7 @@ impl Lines {
         self.number += 1;
         self.carriage_return = false;
         let body = std::mem::take(&mut self.kept);
+        self.usual = body.len();
         let cut = self.excess.take().map(Excess::cut);
         let blank = cut.is_none() && body.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'));
         // A boxed slice, so that the line takes as many bytes as it is long.
