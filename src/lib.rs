@@ -7,6 +7,7 @@ mod aws;
 pub mod budget;
 mod ca_file;
 mod causes;
+mod chance;
 pub mod check;
 pub mod cli;
 pub mod commands;
