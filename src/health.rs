@@ -223,6 +223,15 @@ pub struct Readiness {
     pub dependencies: BTreeMap<String, Status>,
 }
 
+impl Readiness {
+    /// Leaves the states and their times: errors name servers, users and buckets.
+    pub fn hide_errors(&mut self) {
+        for status in self.dependencies.values_mut() {
+            (status.last_error, status.last_outage) = (None, None);
+        }
+    }
+}
+
 /// What is known of a dependency.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
