@@ -113,6 +113,7 @@ fn tables(out: &mut String, tables: &Tables) -> fmt::Result {
     // None were read: that is not the same as none.
     let Some(read) = read else { return Ok(()) };
     writeln!(out, "\nThe latest runs, as read {}", iso::text(read))?;
+    unread(out, recent.runs_error.as_deref())?;
     for run in &recent.runs {
         writeln!(
             out,
@@ -142,6 +143,7 @@ fn tables(out: &mut String, tables: &Tables) -> fmt::Result {
         }
     }
     writeln!(out, "\nThe latest dead letters")?;
+    unread(out, recent.dead_letters_error.as_deref())?;
     for letter in &recent.dead_letters {
         let id = letter.sha256.get(..12).unwrap_or(&letter.sha256);
         let (code, source, reason) = (clean(&letter.code), clean(&letter.source), clean(&letter.reason));
@@ -149,6 +151,11 @@ fn tables(out: &mut String, tables: &Tables) -> fmt::Result {
         writeln!(out, "    xray-processor-worker dead-letters show {}", clean(id))?;
     }
     Ok(())
+}
+
+/// What follows is of before.
+fn unread(out: &mut String, error: Option<&str>) -> fmt::Result {
+    error.map_or(Ok(()), |error| writeln!(out, "They cannot be read now: {}", clean(error)))
 }
 
 fn percent(ratio: f64) -> String {

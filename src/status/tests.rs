@@ -108,7 +108,27 @@ fn hostile() -> Recent {
     let step = RecentStep { step_name: evil.clone(), ..RecentStep::default() };
     let run = RecentRun { run_id: evil.clone(), steps: vec![step], ..RecentRun::default() };
     let letter = RecentLetter { sha256: "0123456789abcdef".into(), reason: evil, ..RecentLetter::default() };
-    Recent { runs: vec![run], dead_letters: vec![letter] }
+    Recent { runs: vec![run], dead_letters: vec![letter], ..Recent::default() }
+}
+
+/// One part that cannot be read takes nothing away.
+#[tokio::test]
+async fn what_cannot_be_read_is_told_of_and_is_what_it_was() {
+    let worker = worker();
+    worker.status.shared.tables.know(hostile());
+    let error = Some("\u{1b}too much".to_owned());
+    worker.status.shared.tables.know(Recent { dead_letters_error: error.clone(), ..Recent::default() });
+    let document = worker.status.document().await;
+    let recent = &document.tables.as_ref().unwrap().recent;
+    assert_eq!((recent.runs.len(), recent.dead_letters.len()), (0, 1));
+    let said = text(&document);
+    assert!(said.contains("They cannot be read now: \u{fffd}too much\n"), "{said}");
+    worker.status.shared.tables.know(hostile());
+    worker.status.shared.tables.know(Recent { runs_error: error, ..Recent::default() });
+    let document = worker.status.document().await;
+    let recent = &document.tables.as_ref().unwrap().recent;
+    assert_eq!((recent.runs.len(), recent.dead_letters.len(), recent.runs_error.is_some()), (1, 0, true));
+    assert!(serde_json::to_string(&document).unwrap().contains("\"runsError\":\""));
 }
 
 #[derive(Debug, Default)]

@@ -18,7 +18,7 @@ fn read_from(connection: &Connection) -> rusqlite::Result<Recent> {
     for run in &mut runs {
         run.steps = rows(connection, &steps_sql(), [&run.run_id], step)?;
     }
-    Ok(Recent { runs, dead_letters: rows(connection, &letters_sql(), (), letter)? })
+    Ok(Recent { runs, dead_letters: rows(connection, &letters_sql(), (), letter)?, ..Recent::default() })
 }
 
 fn runs_sql() -> String {
