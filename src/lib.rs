@@ -29,6 +29,7 @@ pub mod ndjson;
 pub mod numbers;
 pub mod object;
 pub mod pipeline;
+mod printable;
 pub mod probe;
 pub mod progress;
 pub mod publish;

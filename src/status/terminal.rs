@@ -4,6 +4,7 @@ use super::document::{Document, Flush, Tables};
 use super::verdict::Level;
 use crate::health::State;
 use crate::iso;
+use crate::printable::printable as clean;
 use crate::span::span;
 use std::fmt::{self, Write as _};
 
@@ -164,10 +165,4 @@ fn percent(ratio: f64) -> String {
 
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
-}
-
-/// Without control characters, and without those that turn the direction of writing.
-fn clean(text: &str) -> String {
-    let turns = |char| matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|char| if char.is_control() || turns(char) { '\u{fffd}' } else { char }).collect()
 }

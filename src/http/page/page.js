@@ -15,7 +15,7 @@ function element(tag, className, text) {
 
 /** What others wrote, by itself and without what would turn or hide the text around it. */
 function foreign(text, className) {
-  const harmless = text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+  const harmless = text.replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
   return element("bdi", className, harmless);
 }
 
