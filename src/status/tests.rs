@@ -68,6 +68,19 @@ async fn a_lag_that_grows_is_told_of() {
     assert_eq!((document.flow.lag, document.complete.waiting), (Some(5000), Some(5000)));
 }
 
+#[tokio::test]
+async fn a_store_that_fails_now_and_then_is_told_of() {
+    let worker = worker();
+    worker.status.sample();
+    worker.metrics.store_failed("objects", false);
+    assert_eq!(verdict(&worker).await.0, Level::Good, "one event that is refused is no matter of the store");
+    (0..100).for_each(|_| worker.metrics.store_failed("objects", true));
+    let (level, said) = verdict(&worker).await;
+    assert!(level == Level::Warn && said.starts_with("Stores fail ") && said.contains("they are repeated"), "{said}");
+    worker.health.dependency("objects").down("gone");
+    assert!(!verdict(&worker).await.1.contains("Stores fail"), "the outage says it all");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_loop_that_is_stuck_is_worst() {
     let worker = worker();

@@ -138,11 +138,12 @@ fn a_server_that_never_answers() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = deployment.worker(dir.path(), &["check"]);
     let port = |listener: &TcpListener| listener.local_addr().unwrap().port().to_string();
-    let running = command.env("CLICKHOUSE_PORT", port(&listener)).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(running.stdout.unwrap()).lines().map(Result::unwrap);
+    let mut running = command.env("CLICKHOUSE_PORT", port(&listener)).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(running.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.any(|line| line.starts_with("ok    s3 ")), "what is known is said");
     drop(listener);
     assert!(lines.any(|line| line.starts_with("fail  clickhouse  cannot ask the server who it is")));
+    assert_eq!(running.wait().unwrap().code(), Some(3));
 
     let listener = silent();
     let port = port(&listener);
