@@ -12,6 +12,8 @@ use tokio::time::Instant;
 /// How long a loop that has work may be silent. While one waits for a store, which has an end, it beats every 10 s;
 /// twelve times that is no longer slowness.
 pub const SILENCE_LIMIT: Duration = Duration::from_secs(120);
+/// How often it is news that a dependency fails now and then.
+const STUMBLES: Duration = Duration::from_secs(600);
 
 /// The state of the worker's loops and dependencies. Cheap to clone; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +36,8 @@ struct Watched {
     since: Instant,
     /// How many pieces of work it keeps failing just now.
     failing: usize,
+    /// When it was last news that it fails now and then.
+    stumbled: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -159,8 +163,20 @@ impl Dependency {
         self.report(State::Down, Some(error.into()))
     }
 
+    /// It failed, and may well succeed the next time, which leaves its state as it is. Returns whether that is news: once in
+    /// ten minutes, and not while it is down.
+    pub fn stumbles(&self) -> bool {
+        self.watched(|Watched { status, stumbled, .. }| {
+            let news = status.state != State::Down && stumbled.is_none_or(|last| last.elapsed() >= STUMBLES);
+            if news {
+                *stumbled = Some(Instant::now());
+            }
+            news
+        })
+    }
+
     fn report(&self, state: State, error: Option<String>) -> bool {
-        self.watched(|Watched { status, since, failing }| {
+        self.watched(|Watched { status, since, failing, .. }| {
             let news = status.state != state && (state != State::Up || *failing == 0);
             if news {
                 status.state = state;
@@ -207,6 +223,15 @@ pub struct Readiness {
     pub dependencies: BTreeMap<String, Status>,
 }
 
+impl Readiness {
+    /// Leaves the states and their times: errors name servers, users and buckets.
+    pub fn hide_errors(&mut self) {
+        for status in self.dependencies.values_mut() {
+            (status.last_error, status.last_outage) = (None, None);
+        }
+    }
+}
+
 /// What is known of a dependency.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -245,7 +270,7 @@ pub struct Outage {
 impl Watched {
     fn unknown() -> Self {
         let status = Status { state: State::Unknown, since: Utc::now(), last_error: None, last_outage: None };
-        Watched { status, since: Instant::now(), failing: 0 }
+        Watched { status, since: Instant::now(), failing: 0, stumbled: None }
     }
 }
 
@@ -335,6 +360,19 @@ mod tests {
         assert_eq!((status.last_error.as_deref(), status.newest_error()), (None, Some("timed out")));
         let outage = status.last_outage.unwrap();
         assert_eq!((outage.began, outage.ended, &*outage.error), (since, status.since, "timed out"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_now_and_then_is_news_seldom_and_never_while_it_is_down() {
+        let health = Health::default();
+        let (database, other) = (health.dependency("database"), health.dependency("objects"));
+        assert!(database.up() && database.stumbles() && other.stumbles());
+        pass(STUMBLES - Duration::from_secs(1)).await;
+        assert!(!health.dependency("database").stumbles() && health.is_up("database"));
+        pass(Duration::from_secs(1)).await;
+        assert!(database.stumbles() && !database.stumbles());
+        pass(STUMBLES).await;
+        assert!(database.down("gone") && !database.stumbles());
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! Asks the stores how they are while no work does.
 
+use crate::chance::Chance;
 use crate::health::{Dependency, Health};
 use crate::jitter::jitter;
 use crate::pipeline::Stores;
-use crate::store::StoreError;
+use crate::store::{Class, StoreError};
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Between two questions. Work reports on the stores far more often.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// The same while a store is down, to say soon that it is back.
-const WHILE_DOWN: Duration = Duration::from_secs(1);
+/// The same while it fails, to say soon that it is down, or back.
+const WHILE_FAILING: Duration = Duration::from_secs(1);
 /// For one answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -29,24 +30,35 @@ where
     F: Future<Output = Result<(), StoreError>>,
 {
     let dependency = health.dependency(store);
+    let mut chance = Chance::default();
     loop {
-        ask(&dependency, store, probe()).await;
-        sleep(jitter(if health.is_up(store) { INTERVAL } else { WHILE_DOWN })).await;
+        let answered = ask(&dependency, store, probe(), &mut chance).await;
+        sleep(jitter(if answered && health.is_up(store) { INTERVAL } else { WHILE_FAILING })).await;
     }
 }
 
-async fn ask(dependency: &Dependency, store: &str, probe: impl Future<Output = Result<(), StoreError>>) {
-    let error = match timeout(TIMEOUT, probe).await {
-        Ok(Ok(())) => {
+/// Whether it answered.
+async fn ask(
+    dependency: &Dependency,
+    store: &'static str,
+    probe: impl Future<Output = Result<(), StoreError>>,
+    chance: &mut Chance,
+) -> bool {
+    let late = || StoreError::new(store, Class::Transient, format!("no answer within {} s", TIMEOUT.as_secs()));
+    let began = Instant::now();
+    let error = match timeout(TIMEOUT, probe).await.unwrap_or_else(|_| Err(late())) {
+        Ok(()) => {
+            *chance = Chance::default();
             if dependency.up() {
                 tracing::info!(store, "store is up");
             }
-            return;
+            return true;
         }
-        Ok(Err(error)) => error.chain(),
-        Err(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
+        Err(error) => error,
     };
-    if dependency.down(error.as_str()) {
-        tracing::warn!(store, error, "store is down");
+    let (text, may_be_chance) = (error.chain(), chance.failed(error.class, began));
+    if !may_be_chance && dependency.down(text.as_str()) {
+        tracing::warn!(store, error = text, "store is down");
     }
+    false
 }

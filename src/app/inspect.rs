@@ -13,26 +13,30 @@ use crate::queue::sqs;
 use crate::store::clickhouse::ClickHouseTables;
 use crate::store::s3::S3Objects;
 use crate::store::{StoreError, embedded};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::path::PathBuf;
 
-/// Everything that can be found out before the first event.
-pub async fn inspect(loaded: &Loaded) -> Vec<Finding> {
+/// Everything that can be found out before the first event, shown as it comes.
+pub async fn inspect(loaded: &Loaded, mut show: impl FnMut(Vec<Finding>)) {
     let config = &loaded.config;
-    let mut all = settings::inspect(loaded);
-    all.extend(machine::inspect(config));
-    let (stores, queue) = tokio::join!(stores(config), queue(config));
-    all.extend(stores);
-    all.extend(queue.into_iter().flat_map(Findings::into_all));
-    all
+    show(settings::inspect(loaded));
+    show(machine::inspect(config));
+    let mut asked: FuturesUnordered<BoxFuture<'_, Findings>> = FuturesUnordered::new();
+    match &config.embedded.data_dir {
+        Some(dir) => asked.push(directory(dir.clone(), config.embedded.durable).boxed()),
+        None => asked.extend([objects(config).boxed(), tables(config).boxed()]),
+    }
+    asked.push(queue(config).boxed());
+    while let Some(found) = asked.next().await {
+        show(found.into_all());
+    }
 }
 
-async fn stores(config: &Config) -> Vec<Finding> {
-    if let Some(dir) = config.embedded.data_dir.clone() {
-        let durable = config.embedded.durable;
-        let looked = tokio::task::spawn_blocking(move || embedded::inspect(&dir, durable)).await;
-        return looked.map(Findings::into_all).unwrap_or_default();
-    }
-    let (objects, tables) = tokio::join!(objects(config), tables(config));
-    [objects, tables].into_iter().flat_map(Findings::into_all).collect()
+async fn directory(dir: PathBuf, durable: bool) -> Findings {
+    let looked = tokio::task::spawn_blocking(move || embedded::inspect(&dir, durable)).await;
+    looked.unwrap_or_else(|_| Findings::about("data"))
 }
 
 async fn objects(config: &Config) -> Findings {
@@ -49,20 +53,18 @@ async fn tables(config: &Config) -> Findings {
     }
 }
 
-/// `None` where there is nothing to be asked; that it is not compiled in is found with the settings.
-async fn queue(config: &Config) -> Option<Findings> {
+/// Nothing where there is nothing to be asked; that it is not compiled in is found with the settings.
+async fn queue(config: &Config) -> Findings {
     match config.queue.kind {
-        QueueType::Memory => None,
         #[cfg(feature = "kafka")]
-        QueueType::Kafka => Some(kafka::inspect(&config.kafka).await),
+        QueueType::Kafka => kafka::inspect(&config.kafka).await,
         #[cfg(feature = "rabbitmq")]
-        QueueType::Rabbitmq => Some(rabbitmq::inspect(&config.rabbitmq).await),
+        QueueType::Rabbitmq => rabbitmq::inspect(&config.rabbitmq).await,
         #[cfg(feature = "nats")]
-        QueueType::Nats => Some(nats::inspect(&config.nats).await),
+        QueueType::Nats => nats::inspect(&config.nats).await,
         #[cfg(feature = "sqs")]
-        QueueType::Sqs => Some(sqs::inspect(&config.sqs).await),
-        #[allow(unreachable_patterns)] // where all are
-        _ => None,
+        QueueType::Sqs => sqs::inspect(&config.sqs).await,
+        _ => Findings::about("queue"),
     }
 }
 

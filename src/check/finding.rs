@@ -2,6 +2,7 @@ use crate::span::span;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -45,12 +46,29 @@ pub struct Finding {
 pub struct Findings {
     subject: &'static str,
     all: Vec<Finding>,
+    asking: String,
 }
 
 impl Findings {
     /// None yet.
     pub fn about(subject: &'static str) -> Self {
-        Findings { subject, all: Vec::new() }
+        Findings { subject, all: Vec::new(), asking: String::new() }
+    }
+
+    /// Asks all questions, for no longer than `limit`: a server may take a connection and never say a word.
+    pub async fn within(&mut self, limit: Duration, questions: impl AsyncFnOnce(&mut Self)) {
+        if timeout(limit, questions(self)).await.is_err() {
+            let (asking, limit) = (&self.asking, span(limit.as_secs_f64()));
+            self.fail_with(
+                format!("no answer within {limit} in all; the last question was {asking}"),
+                "look at whether it hangs, and at what is in between; what comes after that question was not looked at",
+            );
+        }
+    }
+
+    /// This is the next question.
+    pub fn ask(&mut self, question: impl Into<String>) {
+        self.asking = question.into();
     }
 
     /// All is well with this.
@@ -105,6 +123,21 @@ fn near(theirs: DateTime<Utc>, ours: DateTime<Utc>, within: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_never_answers_is_not_waited_for() {
+        let mut found = Findings::about("x");
+        found
+            .within(Duration::from_secs(10), async |found| {
+                found.ok("it lets us in");
+                found.ask("how it is");
+                std::future::pending().await
+            })
+            .await;
+        let [first, last] = &found.into_all()[..] else { panic!() };
+        assert_eq!((first.level, last.level), (Level::Ok, Level::Fail));
+        assert_eq!(last.text, "no answer within 10 s in all; the last question was how it is");
+    }
 
     #[test]
     fn clocks() {

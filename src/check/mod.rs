@@ -6,3 +6,8 @@ pub mod machine;
 pub mod settings;
 
 pub use finding::{Finding, Findings, Level};
+
+use std::time::Duration;
+
+/// For all that a store is asked.
+pub const PATIENCE: Duration = Duration::from_secs(10);

@@ -6,6 +6,7 @@ use crate::app;
 use crate::check::{Finding, Level};
 use crate::config::Loaded;
 use crate::exit::{Exit, Failure};
+use crate::printable::printable;
 use clap::Args;
 use serde_json::json;
 use std::io::{IsTerminal, stdout};
@@ -32,21 +33,26 @@ pub struct CheckArgs {
 /// Looks at everything once.
 pub async fn main(args: &CheckArgs, loaded: &Loaded) -> Result<Exit, Failure> {
     args.place.check(&loaded.config)?;
-    let all = app::inspect(loaded).await;
-    let shown = all.iter().filter(|finding| !args.quiet || finding.level != Level::Ok);
-    let text: String = match args.output {
-        Output::Text => {
-            let colours = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
-            shown.map(|finding| line(finding, colours)).chain([summary(&all)]).collect()
-        }
-        Output::Json => {
+    let colours = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    let (mut all, mut printed) = (Vec::new(), Ok(()));
+    app::inspect(loaded, |found: Vec<Finding>| {
+        let shown = found.iter().filter(|finding| !args.quiet || finding.level != Level::Ok);
+        let text: String = match args.output {
+            Output::Text => shown.map(|finding| line(finding, colours)).collect(),
             // Made of strings, which cannot fail to serialize.
-            let lines =
-                shown.map(|finding| json!(finding).to_string()).chain([json!({ "summary": counts(&all) }).to_string()]);
-            lines.map(|line| line + "\n").collect()
+            Output::Json => shown.map(|finding| json!(finding).to_string() + "\n").collect(),
+        };
+        if printed.is_ok() {
+            printed = super::print(&text);
         }
-    };
-    super::print(&text)?;
+        all.extend(found);
+    })
+    .await;
+    printed?;
+    super::print(&match args.output {
+        Output::Text => summary(&all),
+        Output::Json => json!({ "summary": counts(&all) }).to_string() + "\n",
+    })?;
     Ok(if all.iter().any(|finding| finding.level == Level::Fail) { Exit::Found } else { Exit::Done })
 }
 
@@ -58,10 +64,9 @@ fn line(Finding { level, subject, text, advice }: &Finding, colours: bool) -> St
         (Level::Fail, true) => "\u{1b}[1;31mfail\u{1b}[0m".into(),
     };
     // What servers say may hold anything.
-    let plain = |text: &str| text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect::<String>();
     match advice {
-        Some(advice) => format!("{level}  {subject:<10}  {}; {}\n", plain(text), plain(advice)),
-        None => format!("{level}  {subject:<10}  {}\n", plain(text)),
+        Some(advice) => format!("{level}  {subject:<10}  {}; {}\n", printable(text), printable(advice)),
+        None => format!("{level}  {subject:<10}  {}\n", printable(text)),
     }
 }
 

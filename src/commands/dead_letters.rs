@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::dead_letter::DeadLetter;
 use crate::event::{Code, Kind};
 use crate::exit::{Exit, Failure};
+use crate::printable::harmless;
 use crate::progress;
 use crate::store::audit::DeadLetterRow;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
@@ -311,7 +312,7 @@ fn in_full(row: &DeadLetterRow, letter: &DeadLetter) -> String {
     line("bytes", &bytes);
     let shown: String = String::from_utf8_lossy(&letter.body)
         .chars()
-        .map(|char| if char.is_control() && !matches!(char, '\n' | '\t') { '\u{fffd}' } else { char })
+        .map(|char| if matches!(char, '\n' | '\t') { char } else { harmless(char) })
         .collect();
     text.push('\n');
     text.push_str(shown.trim_end());

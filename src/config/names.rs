@@ -1,8 +1,12 @@
 //! Names that are nearly right.
 
 /// Names that other programs have for what is ours under another one, further off than by its letters.
-const ALIASES: &[(&str, &str)] =
-    &[("MINIO_ROOT_USER", "MINIO_ACCESS_KEY"), ("MINIO_ROOT_PASSWORD", "MINIO_SECRET_KEY")];
+const ALIASES: &[(&str, &str)] = &[
+    ("MINIO_ROOT_USER", "MINIO_ACCESS_KEY"),
+    ("MINIO_ROOT_PASSWORD", "MINIO_SECRET_KEY"),
+    ("RABBITMQ_URL", "AMQP_URL"),
+    ("RABBITMQ_URI", "AMQP_URL"),
+];
 
 /// The candidate that goes by this name elsewhere, else the one most like it. One wins whose path ends alike: the key is right,
 /// its table is not, or it is the end of a longer key.
@@ -33,6 +37,7 @@ mod tests {
             ("CLICKHOUSE_PASWORD", "CLICKHOUSE_PASSWORD"),
             ("MINIO_BUKET", "MINIO_BUCKET"),
             ("MINIO_ROOT_USER", "MINIO_ACCESS_KEY"),
+            ("RABBITMQ_URL", "AMQP_URL"),
             ("AWS_S3_BUCKET_NAME", "AWS_S3_BUCKET"),
             ("XRAY_DATADIR", "XRAY_DATA_DIR"),
         ] {

@@ -435,7 +435,8 @@ pub(super) static SECTIONS: &[Section] = &[
                 default: None,
                 kind: Kind::Secret(|d, v| d.config.http.status_token = Some(v)),
                 doc: "The token that the status page at `/` and `/status.json` ask for: as a bearer token, or as the password \
-                      that a browser asks for, with any user. Not set, they answer only on loopback.",
+                      that a browser asks for, with any user. Not set, they answer only on loopback. `/readyz` tells those only of errors who \
+                      may see them.",
             },
         ],
     },

@@ -76,6 +76,17 @@ async fn slow_clients_are_hung_up_on() {
     assert_eq!(get(address, "/healthz").await.0, 200);
 }
 
+/// As many as are taken at once, and none of them says anything: who comes last does not wait for the first.
+#[tokio::test]
+async fn a_crowd_that_says_nothing() {
+    let address = started(&state()).await;
+    let connect = (0..600).map(|_| TcpStream::connect(address));
+    let silent = futures_util::future::try_join_all(connect).await.unwrap();
+    assert_eq!(get(address, "/healthz").await.0, 200);
+    let still = silent.iter().filter(|stream| stream.try_read(&mut [0]).is_err()).count();
+    assert!(still > 200, "of all only {still} are held");
+}
+
 /// More connections than are taken at once: those that are answered go, and all have their turn.
 #[tokio::test]
 async fn thousands_of_connections() {

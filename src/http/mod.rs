@@ -8,6 +8,7 @@ mod server;
 
 use crate::health::Health;
 use crate::status::Status;
+use access::Access;
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::IntoResponse;
@@ -28,7 +29,7 @@ pub struct AppState {
     pub registry: Arc<Registry>,
     /// For the status page.
     pub status: Status,
-    /// `STATUS_TOKEN`: what the status page asks for. Without one it answers only on loopback.
+    /// `STATUS_TOKEN`: what the status page asks for, and `/readyz` for its errors. Without one both are shown on loopback only.
     pub status_token: Option<SecretString>,
     /// For `/ingest`, which is there only with the memory queue.
     pub ingest: Option<ingest::Ingest>,
@@ -68,12 +69,13 @@ pub async fn serve(
 }
 
 fn routes(state: AppState, address: SocketAddr) -> Router {
+    let access = Arc::new(Access::new(state.status_token.as_ref(), address));
     let routes = Router::new()
         .route("/healthz", get(probes::healthz))
-        .route("/readyz", get(probes::readyz))
         .route("/metrics", get(probes::metrics))
         .with_state((state.health.clone(), state.registry))
-        .merge(page::routes(state.status, state.status_token.as_ref(), address));
+        .route("/readyz", get(probes::readyz).with_state((state.health.clone(), access.clone())))
+        .merge(page::routes(state.status, access));
     let routes = match state.ingest {
         Some(ingest) => routes.merge(ingest.routes(state.health, address)),
         None => routes,

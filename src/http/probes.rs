@@ -1,8 +1,9 @@
+use super::access::Access;
 use crate::health::Health;
 use crate::metrics;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
@@ -20,9 +21,12 @@ pub(super) async fn healthz(State((health, _)): Probed) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, format!("stuck: {}\n", stuck.join(", "))).into_response()
 }
 
-/// Whether the dependencies answer and the worker is not stopping.
-pub(super) async fn readyz(State((health, _)): Probed) -> Response {
-    let readiness = health.readiness();
+/// Whether the dependencies answer and the worker is not stopping. Why not is for those only who may see the status page.
+pub(super) async fn readyz(State((health, access)): State<(Health, Arc<Access>)>, headers: HeaderMap) -> Response {
+    let mut readiness = health.readiness();
+    if access.check_browser(&headers).is_err() {
+        readiness.hide_errors();
+    }
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, json(&readiness)).into_response()
 }

@@ -22,6 +22,9 @@ const HEAD: Duration = Duration::from_secs(15);
 const LARGEST_HEAD: usize = 64 << 10;
 /// For a client to take what it was sent: who does not read is hung up on.
 const UNREAD: Duration = Duration::from_secs(15);
+/// Either of both while more than half of the connections are taken: those who come then, probes among them, are not kept
+/// waiting by who says and reads nothing.
+const CROWDED: Duration = Duration::from_secs(2);
 /// After an accept that failed, mostly because no more files may be open.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -60,14 +63,16 @@ async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> Option<
     }
 }
 
-async fn connection(stream: TcpStream, routes: Router, stop: CancellationToken, _permit: OwnedSemaphorePermit) {
+async fn connection(stream: TcpStream, routes: Router, stop: CancellationToken, permit: OwnedSemaphorePermit) {
+    let crowded = permit.semaphore().available_permits() < CONNECTIONS / 2;
+    let (head, unread) = if crowded { (CROWDED, CROWDED) } else { (HEAD, UNREAD) };
     // Answers are small, and somebody waits for each.
     stream.set_nodelay(true).ok();
     #[cfg(target_os = "linux")]
-    rustix::net::sockopt::set_tcp_user_timeout(&stream, UNREAD.as_millis() as u32).ok();
+    rustix::net::sockopt::set_tcp_user_timeout(&stream, unread.as_millis() as u32).ok();
     let service = TowerToHyperService::new(routes);
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_header_size(LARGEST_HEAD);
+    http.timer(TokioTimer::new()).header_read_timeout(head).max_header_size(LARGEST_HEAD);
     let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service));
     // What is wrong with a connection is the client's affair.
     tokio::select! {

@@ -83,6 +83,28 @@ async fn readyz_is_about_dependencies() {
 }
 
 #[tokio::test]
+async fn strangers_are_not_told_why_it_is_unready() {
+    let state = AppState { status_token: Some("s3cret".into()), ..state() };
+    let address = started(&state).await;
+    let objects = state.health.dependency("objects");
+    objects.down("no such bucket");
+    objects.up();
+    objects.down("the user worker is not let in");
+    let ask = async |token: &str| -> Value {
+        let request = reqwest::Client::new().get(format!("http://{address}/readyz")).bearer_auth(token);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 503, "the status is for everybody");
+        let mut body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        body["dependencies"]["objects"].take()
+    };
+    let (known, stranger) = (ask("s3cret").await, ask("guess").await);
+    assert_eq!(known["lastError"], "the user worker is not let in");
+    assert_eq!(known["lastOutage"]["error"], "no such bucket");
+    assert_eq!((&stranger["state"], &stranger["since"]), (&"down".into(), &known["since"]));
+    assert_eq!((&stranger["lastError"], &stranger["lastOutage"]), (&Value::Null, &Value::Null));
+}
+
+#[tokio::test]
 async fn metrics_are_prometheus_text() {
     let address = started(&state()).await;
     let response = request(Method::GET, address, "/metrics").await;

@@ -43,6 +43,8 @@ pub struct Metrics {
     flush_seconds: Family<Flush, Histogram>,
     flush_events: Histogram,
     store_errors: Family<StoreErrors, Counter>,
+    /// Those of all stores that are repeated.
+    repeated: Counter,
     end_to_end_seconds: Histogram,
     heavy_lane: Gauge,
     lag: Lag,
@@ -60,6 +62,8 @@ pub struct Totals {
     pub dead_letters: u64,
     /// Messages that had been delivered before.
     pub redeliveries: u64,
+    /// Calls of stores that failed and were repeated.
+    pub repeated: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -147,6 +151,7 @@ impl Metrics {
             flush_seconds: Family::new_with_constructor(|| Histogram::new(FLUSH_SECONDS)),
             flush_events: Histogram::new(FLUSH_EVENTS),
             store_errors: Family::default(),
+            repeated: Counter::default(),
             end_to_end_seconds: Histogram::new(END_TO_END_SECONDS),
             heavy_lane: Gauge::default(),
             lag: Lag::default(),
@@ -205,6 +210,9 @@ impl Metrics {
     /// A call of a store failed.
     pub fn store_failed(&self, store: &'static str, retryable: bool) {
         self.store_errors.get_or_create(&StoreErrors { store, retryable }).inc();
+        if retryable {
+            self.repeated.inc();
+        }
     }
 
     /// A message is acked this long after the broker took it; by a broker whose clock is ahead, that may be negative.
@@ -245,6 +253,7 @@ impl Metrics {
                 .map(|code| self.dead_letters.get_or_create(&DeadLetters { code: code.as_str() }).get())
                 .sum(),
             redeliveries: self.redeliveries.get(),
+            repeated: self.repeated.get(),
         }
     }
 
@@ -281,6 +290,7 @@ impl Metrics {
             flush_seconds,
             flush_events,
             store_errors,
+            repeated: _,
             end_to_end_seconds,
             heavy_lane,
             lag: _,

@@ -1,6 +1,7 @@
 //! Every call of a store goes through here: its timeout, its retries, what is said about it.
 
 use super::refusals::Refusal;
+use crate::chance::Chance;
 use crate::health::{Dependency, Failing, Health, Pulse};
 use crate::jitter::jitter;
 use crate::metrics::Metrics;
@@ -10,7 +11,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Items of one call. However slow a store is on each, so many must be done while its
@@ -91,7 +92,7 @@ impl Attempts {
         while !open.is_empty() {
             let waiting = if one_asks { open.split_off(1) } else { Vec::new() };
             let group: Arc<[I]> = open.iter().map(|&at| items[at].clone()).collect();
-            let asked = group.len();
+            let (asked, began) = (group.len(), Instant::now());
             let answers = self.once(call(group)).await?;
             let mut failed = Vec::new();
             let mut error = None;
@@ -117,10 +118,15 @@ impl Attempts {
             one_asks = failed.len() == asked;
             // The next time another one asks: what is wrong may be wrong with this one alone.
             open = [waiting, failed].concat();
-            match error {
-                Some(error) => self.again(&mut retries, &error).await?,
-                None => retries.backoff = Backoff::default(),
-            }
+            let Some(error) = error else {
+                (retries.backoff, retries.chance) = Default::default();
+                continue;
+            };
+            let may_be_chance = match one_asks {
+                true => retries.chance.failed(error.class, began),
+                false => retries.chance.failed_in_part(error.class),
+            };
+            self.again(&mut retries, &error, may_be_chance).await?;
         }
         self.up(retries);
         Ok(results.into_iter().flatten().collect())
@@ -182,6 +188,7 @@ impl Attempts {
     {
         let mut retries = Retries::default();
         loop {
+            let began = Instant::now();
             match self.once(call()).await?.flatten() {
                 Ok(done) => {
                     self.up(retries);
@@ -190,7 +197,8 @@ impl Attempts {
                 Err(error) if error.class == Class::Foreign => return Ok(Err(error)),
                 Err(error) => {
                     self.count(&error);
-                    self.again(&mut retries, &error).await?;
+                    let may_be_chance = retries.chance.failed(error.class, began);
+                    self.again(&mut retries, &error, may_be_chance).await?;
                 }
             }
         }
@@ -225,25 +233,30 @@ impl Attempts {
 
     /// The work is done, after these retries.
     fn up(&self, retries: Retries) {
-        drop(retries);
+        let Retries { outage, failed, .. } = retries;
+        if let (None, Some((class, error))) = (&outage, failed)
+            && self.dependency.stumbles()
+        {
+            let store = self.store;
+            tracing::warn!(store, class, error, "attempts fail now and then, and succeed when they are repeated");
+        }
+        drop(outage);
         if self.dependency.up() {
             tracing::info!(store = self.store, "store is up");
         }
     }
 
-    fn down(&self, error: &StoreError) {
-        let error_text = error.chain();
-        if self.dependency.down(error_text.as_str()) {
-            tracing::warn!(store = self.store, class = error.class.as_str(), error = error_text, "store is down");
-        } else {
-            tracing::debug!(store = self.store, class = error.class.as_str(), error = error_text, "attempt failed");
-        }
-    }
-
     /// Says what failed and waits before the next attempt.
-    async fn again(&self, retries: &mut Retries, error: &StoreError) -> Result<(), GivenUp> {
-        retries.outage.get_or_insert_with(|| self.dependency.failing());
-        self.down(error);
+    async fn again(&self, retries: &mut Retries, error: &StoreError, may_be_chance: bool) -> Result<(), GivenUp> {
+        let (store, class, text) = (self.store, error.class.as_str(), error.chain());
+        tracing::debug!(store, class, error = text, "attempt failed");
+        if !may_be_chance {
+            retries.outage.get_or_insert_with(|| self.dependency.failing());
+            if self.dependency.down(text.as_str()) {
+                tracing::warn!(store, class, error = text, "store is down");
+            }
+        }
+        retries.failed.get_or_insert((class, text));
         tokio::select! {
             () = self.give_up.cancelled() => Err(GivenUp),
             () = sleep(retries.backoff.pause()) => Ok(()),
@@ -255,6 +268,9 @@ impl Attempts {
 #[derive(Debug, Default)]
 struct Retries {
     backoff: Backoff,
+    chance: Chance,
+    /// The first error.
+    failed: Option<(&'static str, String)>,
     /// While it is there, only this work may say that the store is up again.
     outage: Option<Failing>,
 }
@@ -306,6 +322,28 @@ mod tests {
         assert!(attempts.unless_foreign(write).await.unwrap().is_ok() && health.is_up("db"));
         calls.store(0, Relaxed);
         assert!(attempts.one(write).await.unwrap().is_ok() && health.is_up("db"));
+    }
+
+    /// A server that sheds load refuses one in ten.
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_takes_most_of_it_is_up() {
+        let health = Health::default();
+        let (attempts, asked) = (attempts(&health), AtomicU32::new(0));
+        health.dependency("db").up();
+        let away = || StoreError::new("db", Class::Transient, "slow down");
+        let call = |items: Arc<[u32]>| {
+            assert!(health.is_up("db"));
+            let answer = |item: &u32| if asked.fetch_add(1, Relaxed) % 10 == 9 { Err(away()) } else { Ok(*item) };
+            let answers = items.iter().map(answer).collect();
+            async { answers }
+        };
+        for len in [1, 10, 300].repeat(10) {
+            assert_eq!(attempts.each((0..len).collect(), call).await.unwrap().len(), len as usize);
+        }
+        asked.store(0, Relaxed);
+        let gone = async || if asked.fetch_add(1, Relaxed) < 3 { Err(away()) } else { Ok(health.is_up("db")) };
+        assert!(!attempts.one(gone).await.unwrap().unwrap(), "the third in a row is no chance");
+        assert!(health.is_up("db"));
     }
 
     /// However much waits for a store that is away, one request asks for all of it.

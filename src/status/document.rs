@@ -98,6 +98,8 @@ pub struct Rates {
     pub stored: f64,
     /// Dead letters.
     pub dead_letters: f64,
+    /// Calls of stores that failed and were repeated.
+    pub repeated: f64,
     /// By how much the lag grows; negative where it falls.
     pub lag: Option<f64>,
 }

@@ -37,6 +37,7 @@ impl History {
             received: rate.of(|sample| sample.totals.received),
             stored: rate.of(|sample| sample.totals.stored),
             dead_letters: rate.of(|sample| sample.totals.dead_letters),
+            repeated: rate.of(|sample| sample.totals.repeated),
             lag: before.lag.zip(now.lag).map(|(before, now)| rate.per_second(now as f64 - before as f64)),
         }
     }

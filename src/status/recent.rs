@@ -41,7 +41,18 @@ impl Cache {
 
     fn learn(&self, read: Result<Recent, StoreError>) {
         self.known.send_modify(|known| match read {
-            Ok(recent) => *known = Some(Tables { read: Some(Utc::now()), error: None, recent }),
+            Ok(mut recent) => {
+                // A part that cannot be read is what it was.
+                if let Some(Tables { recent: before, .. }) = known {
+                    if recent.runs_error.is_some() {
+                        recent.runs = std::mem::take(&mut before.runs);
+                    }
+                    if recent.dead_letters_error.is_some() {
+                        recent.dead_letters = std::mem::take(&mut before.dead_letters);
+                    }
+                }
+                *known = Some(Tables { read: Some(Utc::now()), error: None, recent });
+            }
             Err(error) => {
                 let empty = || Tables { read: None, error: None, recent: Recent::default() };
                 known.get_or_insert_with(empty).error = Some(error.chain());

@@ -4,6 +4,7 @@ use super::document::{Document, Flush, Tables};
 use super::verdict::Level;
 use crate::health::State;
 use crate::iso;
+use crate::printable::printable as clean;
 use crate::span::span;
 use std::fmt::{self, Write as _};
 
@@ -113,6 +114,7 @@ fn tables(out: &mut String, tables: &Tables) -> fmt::Result {
     // None were read: that is not the same as none.
     let Some(read) = read else { return Ok(()) };
     writeln!(out, "\nThe latest runs, as read {}", iso::text(read))?;
+    unread(out, recent.runs_error.as_deref())?;
     for run in &recent.runs {
         writeln!(
             out,
@@ -142,6 +144,7 @@ fn tables(out: &mut String, tables: &Tables) -> fmt::Result {
         }
     }
     writeln!(out, "\nThe latest dead letters")?;
+    unread(out, recent.dead_letters_error.as_deref())?;
     for letter in &recent.dead_letters {
         let id = letter.sha256.get(..12).unwrap_or(&letter.sha256);
         let (code, source, reason) = (clean(&letter.code), clean(&letter.source), clean(&letter.reason));
@@ -151,16 +154,15 @@ fn tables(out: &mut String, tables: &Tables) -> fmt::Result {
     Ok(())
 }
 
+/// What follows is of before.
+fn unread(out: &mut String, error: Option<&str>) -> fmt::Result {
+    error.map_or(Ok(()), |error| writeln!(out, "They cannot be read now: {}", clean(error)))
+}
+
 fn percent(ratio: f64) -> String {
     format!("{:.1} %", ratio * 100.0)
 }
 
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
-}
-
-/// Without control characters, and without those that turn the direction of writing.
-fn clean(text: &str) -> String {
-    let turns = |char| matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|char| if char.is_control() || turns(char) { '\u{fffd}' } else { char }).collect()
 }

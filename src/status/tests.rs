@@ -68,6 +68,19 @@ async fn a_lag_that_grows_is_told_of() {
     assert_eq!((document.flow.lag, document.complete.waiting), (Some(5000), Some(5000)));
 }
 
+#[tokio::test]
+async fn a_store_that_fails_now_and_then_is_told_of() {
+    let worker = worker();
+    worker.status.sample();
+    worker.metrics.store_failed("objects", false);
+    assert_eq!(verdict(&worker).await.0, Level::Good, "one event that is refused is no matter of the store");
+    (0..100).for_each(|_| worker.metrics.store_failed("objects", true));
+    let (level, said) = verdict(&worker).await;
+    assert!(level == Level::Warn && said.starts_with("Stores fail ") && said.contains("they are repeated"), "{said}");
+    worker.health.dependency("objects").down("gone");
+    assert!(!verdict(&worker).await.1.contains("Stores fail"), "the outage says it all");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_loop_that_is_stuck_is_worst() {
     let worker = worker();
@@ -108,7 +121,27 @@ fn hostile() -> Recent {
     let step = RecentStep { step_name: evil.clone(), ..RecentStep::default() };
     let run = RecentRun { run_id: evil.clone(), steps: vec![step], ..RecentRun::default() };
     let letter = RecentLetter { sha256: "0123456789abcdef".into(), reason: evil, ..RecentLetter::default() };
-    Recent { runs: vec![run], dead_letters: vec![letter] }
+    Recent { runs: vec![run], dead_letters: vec![letter], ..Recent::default() }
+}
+
+/// One part that cannot be read takes nothing away.
+#[tokio::test]
+async fn what_cannot_be_read_is_told_of_and_is_what_it_was() {
+    let worker = worker();
+    worker.status.shared.tables.know(hostile());
+    let error = Some("\u{1b}too much".to_owned());
+    worker.status.shared.tables.know(Recent { dead_letters_error: error.clone(), ..Recent::default() });
+    let document = worker.status.document().await;
+    let recent = &document.tables.as_ref().unwrap().recent;
+    assert_eq!((recent.runs.len(), recent.dead_letters.len()), (0, 1));
+    let said = text(&document);
+    assert!(said.contains("They cannot be read now: \u{fffd}too much\n"), "{said}");
+    worker.status.shared.tables.know(hostile());
+    worker.status.shared.tables.know(Recent { runs_error: error, ..Recent::default() });
+    let document = worker.status.document().await;
+    let recent = &document.tables.as_ref().unwrap().recent;
+    assert_eq!((recent.runs.len(), recent.dead_letters.len(), recent.runs_error.is_some()), (1, 0, true));
+    assert!(serde_json::to_string(&document).unwrap().contains("\"runsError\":\""));
 }
 
 #[derive(Debug, Default)]

@@ -11,6 +11,8 @@ const NEAR_BOUND: f64 = 0.9;
 const HELD_LONG: f64 = 60.0;
 /// More dead letters than this share of all are no accident.
 const MANY_DEAD: f64 = 0.05;
+/// More failed calls a second are no accident either.
+const MANY_FAILED: f64 = 0.1;
 /// A lag below this comes and goes.
 const SOME_LAG: u64 = 1000;
 
@@ -81,6 +83,13 @@ fn load(document: &Document) -> Vec<(Level, String)> {
     let (flow, in_flight) = (&document.flow, &document.in_flight);
     let (share, bound) = in_flight.share();
     let full = share >= NEAR_BOUND;
+    if flow.rates.repeated > MANY_FAILED {
+        let text = format!(
+            "Stores fail {} calls a second and take the rest: they are repeated, and the log has their words.",
+            flow.rates.repeated
+        );
+        found.push((Level::Warn, text));
+    }
     if full {
         let slowest = document.flushes.iter().max_by(|a, b| a.mean_seconds.total_cmp(&b.mean_seconds));
         let slowest = slowest.filter(|flush| flush.count > 0).map_or_else(

@@ -17,8 +17,12 @@ pub const TEXT: usize = 300;
 pub struct Recent {
     /// By start, the latest first.
     pub runs: Vec<RecentRun>,
+    /// Why they could not be read.
+    pub runs_error: Option<String>,
     /// The latest first.
     pub dead_letters: Vec<RecentLetter>,
+    /// Why they could not be read.
+    pub dead_letters_error: Option<String>,
 }
 
 /// A row of `runs`, and its steps.

@@ -69,7 +69,8 @@ async fn rabbitmq() {
     check("rabbitmq", server, &[("RABBITMQ_QUEUES", &missing)])
         .assert(3, &[("fail", "create it, or set RABBITMQ_QUEUES")]);
     let declare = [("RABBITMQ_QUEUES", &*missing), ("RABBITMQ_DECLARE", "quorum")];
-    check("rabbitmq", server, &declare).assert(0, &[("ok", "a worker creates it (quorum, RABBITMQ_DECLARE)")]);
+    check("rabbitmq", server, &declare)
+        .assert(0, &[("ok", "a worker creates it if it may (quorum, RABBITMQ_DECLARE)")]);
     check("rabbitmq", server, &declare).assert(0, &[("ok", "a worker creates it")]);
     let wrong = format!("amqp://guest:wrong@127.0.0.1:{}", server.running().port);
     let checked = check("rabbitmq", server, &[("AMQP_URL", &wrong)]);
@@ -112,7 +113,7 @@ async fn nats() {
     let env = [("NATS_STREAM", &*name), ("NATS_SUBJECT", &*name)];
     check("nats", server, &env).assert(3, &[("fail", "has no stream"), ("ok", "is NATS 2.15.2")]);
     let create = [env[0], env[1], ("NATS_CREATE", "stream")];
-    check("nats", server, &create).assert(0, &[("ok", "a worker creates it (NATS_CREATE)")]);
+    check("nats", server, &create).assert(0, &[("ok", "a worker creates it if it may (NATS_CREATE)")]);
 
     let config = stream::Config {
         name: name.clone(),
@@ -150,6 +151,38 @@ async fn nats() {
         .assert(0, &[("warn", "no more than 10 messages at a time"), ("ok", "consumer few: ack_wait 30 s")]);
 }
 
+/// Who may not ask for messages or ack them is told so, and no message is taken to find that out.
+#[tokio::test]
+async fn rights_on_nats() {
+    let user = |name: &str, denied: &str| {
+        format!("{{ user: {name}, password: p, permissions: {{ publish: {{ deny: \"{denied}\" }} }} }}")
+    };
+    let users = ["{ user: admin, password: p }", &user("asks", "$JS.ACK.>"), &user("acks", "$JS.API.CONSUMER.MSG.>")];
+    let users = format!("authorization {{ users: [{}] }}, no_auth_user: admin", users.join(", "));
+    for name in ["nats", "nats-2.9"] {
+        let server = Server::start_with(name, &["--extra", &users]);
+        let jetstream = jetstream::new(async_nats::connect(server.env("NATS_URL")).await.unwrap());
+        let config = stream::Config { name: "S".into(), subjects: vec!["s".into()], ..stream::Config::default() };
+        let stream = jetstream.create_stream(config).await.unwrap();
+        let config = pull::Config { durable_name: Some("c".into()), max_ack_pending: -1, ..pull::Config::default() };
+        let mut consumer = stream.create_consumer(config).await.unwrap();
+        jetstream.publish("s", "x".into()).await.unwrap().await.unwrap();
+        let as_user = |user: &str| {
+            let who = [("NATS_USER", user), ("NATS_PASSWORD", "p")];
+            check(
+                "nats",
+                &server,
+                &[&[("NATS_STREAM", "S"), ("NATS_SUBJECT", "s"), ("NATS_CONSUMER", "c")], &who[..]].concat(),
+            )
+        };
+        as_user("admin").assert(0, &[("ok", "consumer c: we may ask for messages and ack them")]);
+        as_user("asks").assert(3, &[("fail", "we may not ack messages of the consumer c")]);
+        as_user("acks").assert(3, &[("fail", "does not let us use the consumer c of the stream S; grant it")]);
+        let info = consumer.info().await.unwrap();
+        assert_eq!((info.delivered.consumer_sequence, info.num_ack_pending, info.num_pending), (0, 0, 1), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn sqs() {
     let server = Server::shared("elasticmq");
@@ -158,7 +191,7 @@ async fn sqs() {
     let url = |queue: &str| format!("{endpoint}/000000000000/{queue}");
     check("sqs", server, &[("SQS_QUEUE_URL", &url(&missing))]).assert(3, &[("fail", "has no queue")]);
     let create = [("SQS_QUEUE_URL", &*url(&missing)), ("SQS_CREATE_QUEUES", "true")];
-    check("sqs", server, &create).assert(0, &[("ok", "a worker creates it (SQS_CREATE_QUEUES)")]);
+    check("sqs", server, &create).assert(0, &[("ok", "a worker creates it if it may (SQS_CREATE_QUEUES)")]);
 
     let config = aws_sdk_sqs::Config::builder()
         .behavior_version(BehaviorVersion::latest())

@@ -1,3 +1,8 @@
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
 use aws_sdk_s3::types::{
     BucketLifecycleConfiguration, BucketVersioningStatus, ExpirationStatus, LifecycleExpiration, LifecycleRule,
     LifecycleRuleFilter, VersioningConfiguration,
@@ -7,6 +12,7 @@ use crate::Checked;
 use crate::support::bucket;
 use crate::support::clickhouse::block_on;
 use crate::support::deployment::Deployment;
+use crate::support::proxy::{Fault, Proxy};
 use crate::support::servers::Server;
 
 fn deployment(objects: &str) -> Deployment {
@@ -75,7 +81,7 @@ fn wrong_keys_passwords_and_addresses() {
     check(&deployment, &nobody).assert(3, &[("fail", "nothing listens there"), ("fail", "refuses connections")]);
     check(&deployment, &[("MINIO_BUCKET", "not-there")]).assert(3, &[("fail", "there is no such bucket")]);
     let create = [("MINIO_BUCKET", "not-there"), ("S3_CREATE_BUCKET", "true")];
-    check(&deployment, &create).assert(0, &[("ok", "a worker creates it, as S3_CREATE_BUCKET is true")]);
+    check(&deployment, &create).assert(0, &[("ok", "a worker creates it if it may, as S3_CREATE_BUCKET is true")]);
     let reader = [("CLICKHOUSE_USER", "reader"), ("CLICKHOUSE_PASSWORD", "reader")];
     assert_eq!(check(&deployment, &reader).code, 3);
 }
@@ -121,4 +127,44 @@ fn tables_that_are_not_ours_or_gone() {
     let manual = [("MIGRATE_ON_START", "false")];
     check(&deployment, &manual).assert(3, &[("fail", ".steps run `xray-processor-worker migrate`")]);
     check(&deployment, &[]).assert(0, &[("ok", ".steps is not there yet; a worker creates it")]);
+}
+
+/// One that takes connections and never says a word keeps nothing back for long.
+#[test]
+fn a_server_that_never_answers() {
+    let deployment = deployment("minio");
+    let silent = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = silent();
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = deployment.worker(dir.path(), &["check"]);
+    let port = |listener: &TcpListener| listener.local_addr().unwrap().port().to_string();
+    let mut running = command.env("CLICKHOUSE_PORT", port(&listener)).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(running.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.starts_with("ok    s3 ")), "what is known is said");
+    drop(listener);
+    assert!(lines.any(|line| line.starts_with("fail  clickhouse  cannot ask the server who it is")));
+    assert_eq!(running.wait().unwrap().code(), Some(3));
+
+    let listener = silent();
+    let port = port(&listener);
+    let question = format!(
+        "no answer within 10 s in all; the last question was which version of ClickHouse http://127.0.0.1:{port}"
+    );
+    check(&deployment, &[("CLICKHOUSE_PORT", &port)])
+        .assert(3, &[("fail", &question), ("ok", "objects can be deleted")]);
+}
+
+/// A write that fails may have taken effect, or that of another racer.
+#[test]
+fn nothing_is_left_where_writes_fail() {
+    let deployment = deployment("minio");
+    let proxy = Proxy::start(Server::shared("minio").running().port);
+    let writes = AtomicU32::new(0);
+    proxy.set_by(move |request| match &*request.method {
+        "PUT" if writes.fetch_add(1, Relaxed) > 0 => Fault::status(500),
+        _ => Fault::Pass,
+    });
+    check(&deployment, &[("MINIO_PORT", &proxy.port.to_string())]).assert(3, &[("fail", "HTTP 500")]);
+    assert!(proxy.faults() > 0);
+    assert_eq!(keys(&deployment), [] as [&str; 0]);
 }

@@ -161,3 +161,29 @@ async fn the_latest_runs_and_dead_letters() {
         "{letters:?}"
     );
 }
+
+/// A page that somebody left open does not look through all runs there ever were, and shows what it can.
+#[tokio::test]
+async fn each_part_of_what_is_recent_by_itself() {
+    use xray_processor_worker::store::MetricsStore;
+    let database = Database::fresh();
+    let tables = database.tables().await;
+    let runs = |which: &str, since: &str| {
+        database.query(&format!(
+            "INSERT INTO {{db}}.runs (run_id, started_at) SELECT toString(number), {since} FROM numbers({which})"
+        ));
+    };
+    runs("3", "now() - INTERVAL 2 DAY");
+    runs("3, 5000000", "now() - INTERVAL 40 DAY");
+    database
+        .query("INSERT INTO {db}.dead_letters (sha256, first_seen) SELECT toString(number % 3), now() FROM numbers(9)");
+    let recent = tables.recent().await.unwrap();
+    assert_eq!((recent.runs.len(), recent.runs_error, recent.dead_letters.len()), (3, None, 3));
+    database.query("DROP TABLE {db}.dead_letters SYNC");
+    let recent = tables.recent().await.unwrap();
+    assert_eq!((recent.runs.len(), recent.runs_error, recent.dead_letters.len()), (3, None, 0));
+    let error = recent.dead_letters_error.unwrap();
+    assert!(error.starts_with("cannot read the latest dead letters: a table is not there"), "{error}");
+    database.query("DROP TABLE {db}.runs SYNC");
+    assert!(tables.recent().await.is_err());
+}

@@ -17,9 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use secrecy::SecretString;
 use sha2::Digest;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 const HTML: &str = include_str!("page.html");
@@ -31,8 +29,7 @@ struct Page {
     policy: HeaderValue,
 }
 
-pub(super) fn routes(status: Status, token: Option<&SecretString>, address: SocketAddr) -> Router {
-    let access = Arc::new(Access::new(token, address));
+pub(super) fn routes(status: Status, access: Arc<Access>) -> Router {
     Router::new()
         .route("/", get(page).with_state(Arc::new(Page::new())))
         .route("/status.json", get(document).with_state(status))

@@ -15,7 +15,7 @@ function element(tag, className, text) {
 
 /** What others wrote, by itself and without what would turn or hide the text around it. */
 function foreign(text, className) {
-  const harmless = text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+  const harmless = text.replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
   return element("bdi", className, harmless);
 }
 
@@ -143,8 +143,11 @@ function tables(of, now) {
   const isOpen = (id, at) => shown.find((item) => item.dataset.run === id)?.open ?? (first && at === 0);
   by("runs").replaceChildren(...of.runs.map((one, at) => run(one, now, isOpen(one.runId, at))));
   by("letters").replaceChildren(...of.deadLetters.map((one) => letter(one, now)));
-  if (of.runs.length === 0) by("runs").append(element("p", "note", "None yet."));
-  if (of.deadLetters.length === 0) by("letters").append(element("li", "note", "None."));
+  const unread = (error) => "Cannot be read now: " + error;
+  if (of.runsError) by("runs").prepend(element("p", "note", unread(of.runsError)));
+  else if (of.runs.length === 0) by("runs").append(element("p", "note", "None yet."));
+  if (of.deadLettersError) by("letters").prepend(element("li", "note", unread(of.deadLettersError)));
+  else if (of.deadLetters.length === 0) by("letters").append(element("li", "note", "None."));
 }
 
 function verdict(level, sentences) {

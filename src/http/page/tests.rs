@@ -5,6 +5,8 @@ use crate::health::Health;
 use crate::metrics::Metrics;
 use prometheus_client::registry::Registry;
 use reqwest::Client;
+use secrecy::SecretString;
+use std::net::SocketAddr;
 use tokio::net::TcpListener;
 
 async fn served(token: Option<&str>, claimed: Option<&str>) -> SocketAddr {
@@ -14,7 +16,8 @@ async fn served(token: Option<&str>, claimed: Option<&str>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let token = token.map(SecretString::from);
-    let routes = routes(status, token.as_ref(), claimed.map_or(address, |claimed| claimed.parse().unwrap()));
+    let access = Access::new(token.as_ref(), claimed.map_or(address, |claimed| claimed.parse().unwrap()));
+    let routes = routes(status, Arc::new(access));
     tokio::spawn(async move { axum::serve(listener, routes).await });
     address
 }

@@ -1,6 +1,6 @@
 //! What `check` asks NATS. Creates nothing and takes no message.
 
-use super::api::{Refusal, ask};
+use super::api::{PREFIX, Refusal, ask};
 use super::connect::{Link, connect_any};
 use super::open::look;
 use super::servers::Servers;
@@ -41,7 +41,7 @@ async fn stream(link: &Link, settings: &Nats, found: &mut Findings) {
     let info = match ask::<Info>(link, format!("STREAM.INFO.{name}"), &json!({})).await {
         Ok(info) => info,
         Err(Refusal::Missing) if settings.create == "stream" => {
-            return found.ok(format!("there is no stream {name} yet; a worker creates it (NATS_CREATE)"));
+            return found.ok(format!("there is no stream {name} yet; a worker creates it if it may (NATS_CREATE)"));
         }
         Err(refusal) => return found.fail(causes::chain(&at.no_stream(refusal))),
     };
@@ -84,7 +84,7 @@ async fn consumer(at: &Place<'_>, subjects: &[String], found: &mut Findings) {
     let info = match look(link, settings).await {
         Ok(info) => info,
         Err(Refusal::Missing) if settings.create != "no" => {
-            return found.ok(format!("there is no consumer {name} yet; a worker creates it (NATS_CREATE)"));
+            return found.ok(format!("there is no consumer {name} yet; a worker creates it if it may (NATS_CREATE)"));
         }
         Err(refusal) => return found.fail(causes::chain(&at.no_consumer(refusal))),
     };
@@ -103,6 +103,31 @@ async fn consumer(at: &Place<'_>, subjects: &[String], found: &mut Findings) {
                     "set max_ack_pending to -1: each worker bounds what it holds",
                 );
             }
+            may_consume(at, found).await;
         }
+    }
+}
+
+/// Speaks of a message that nobody holds, and asks for messages in a way that no server understands: neither does anything,
+/// and for both one needs the right that a worker needs. Whoever lacks it is told so beside.
+async fn may_consume(at: &Place<'_>, found: &mut Findings) {
+    let Place { link, settings } = *at;
+    let Nats { stream, consumer, .. } = settings;
+    let client = &link.client;
+    client.publish(format!("$JS.ACK.{stream}.{consumer}.1.0.0.0.0"), "+WPI".into()).await.ok();
+    let asked =
+        client.request(format!("{PREFIX}.CONSUMER.MSG.NEXT.{stream}.{consumer}"), "{\"batch\":\"none\"}".into());
+    let answered = asked.await.is_ok_and(|answer| answer.status.is_some());
+    // What the server has said of the first is heard by now.
+    let refused = link.refused().unwrap_or_default();
+    if !answered {
+        found.fail(causes::chain(&at.no_consumer(Refusal::Silence)));
+    } else if refused.contains("$JS.ACK.") {
+        found.fail_with(
+            format!("we may not ack messages of the consumer {consumer}: {refused}"),
+            "grant publishing on $JS.ACK (docs/brokers.md says what is needed)",
+        );
+    } else {
+        found.ok(format!("consumer {consumer}: we may ask for messages and ack them"));
     }
 }

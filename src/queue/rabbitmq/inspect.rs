@@ -74,9 +74,9 @@ async fn queue(connected: &Connected, settings: &Rabbitmq, name: &str, found: &m
                     format!("there is no queue {name}"),
                     "it is waited for: create it, or set RABBITMQ_QUEUES or RABBITMQ_DECLARE",
                 ),
-                kind => {
-                    found.ok(format!("there is no queue {name} yet; a worker creates it ({kind}, RABBITMQ_DECLARE)"))
-                }
+                kind => found.ok(format!(
+                    "there is no queue {name} yet; a worker creates it if it may ({kind}, RABBITMQ_DECLARE)"
+                )),
             }
             false
         }

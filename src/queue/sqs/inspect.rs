@@ -46,7 +46,8 @@ async fn queue(connection: &Connection, at: &str, source: &Source, settings: &Sq
         }
         Err(failed) => match failed.verdict() {
             Some(Verdict::NoQueue) if settings.create_queues => {
-                return found.ok(format!("there is no queue {name} yet; a worker creates it (SQS_CREATE_QUEUES)"));
+                return found
+                    .ok(format!("there is no queue {name} yet; a worker creates it if it may (SQS_CREATE_QUEUES)"));
             }
             Some(Verdict::Denied) => {
                 found.warn(said(Doing::Look, &failed), "a worker can do without, but does not know its lag then");

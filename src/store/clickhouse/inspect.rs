@@ -4,7 +4,7 @@ use super::NAME;
 use super::connection::Connection;
 use super::fault::Fault;
 use super::migrations::{self, layouts};
-use crate::check::Findings;
+use crate::check::{Findings, PATIENCE};
 use crate::config;
 use crate::span::span;
 use crate::store::StoreError;
@@ -36,9 +36,12 @@ struct Size {
 /// All of it.
 pub(super) async fn inspect(connection: &Connection, settings: &config::ClickHouse) -> Findings {
     let mut found = Findings::about(NAME);
-    if let Err(fault) = server(connection, settings, &mut found).await {
-        found.fail(StoreError::from(fault).chain());
-    }
+    let questions = async |found: &mut Findings| {
+        if let Err(fault) = server(connection, settings, found).await {
+            found.fail(StoreError::from(fault).chain());
+        }
+    };
+    found.within(PATIENCE, questions).await;
     found
 }
 
@@ -46,6 +49,7 @@ async fn server(connection: &Connection, settings: &config::ClickHouse, found: &
     let database = connection.database();
     let sql = "SELECT version() AS version, toUnixTimestamp64Milli(now64(3)) AS now,
                       ifNull((SELECT count() FROM system.databases WHERE name = ?), 0) AS found";
+    found.ask(format!("which version of ClickHouse {} is", settings.url));
     let began = Instant::now();
     let servers: Vec<Server> =
         connection.rows("ask the server who it is", connection.query_server(sql).bind(database)).await?;
@@ -72,6 +76,7 @@ async fn server(connection: &Connection, settings: &config::ClickHouse, found: &
         }
         return Ok(());
     }
+    found.ask("which settings it knows, and which tables there are");
     connection.make_ready().await?;
     if tables(connection, settings, found).await? {
         rights(connection, found).await;
@@ -142,6 +147,7 @@ async fn rights(connection: &Connection, found: &mut Findings) {
         let name = &layout.name;
         let read = format!("INSERT INTO {name} SELECT * FROM {name} WHERE 0");
         let doing = format!("read and insert into {name}");
+        found.ask(format!("whether we may {doing}"));
         if let Err(fault) = connection.execute(&doing, connection.query(&read)).await {
             refused = true;
             found.fail(StoreError::from(fault).chain());
@@ -151,6 +157,7 @@ async fn rights(connection: &Connection, found: &mut Findings) {
         let each = began.elapsed().as_secs_f64() / layouts().count().max(1) as f64;
         found.ok(format!("we may read and insert into all of them (an empty insert takes {})", span(each)));
     }
+    found.ask("whether we may delete rows");
     if !granted(connection, "ALTER DELETE").await {
         found.warn(
             "we may not delete rows",
@@ -168,6 +175,7 @@ async fn granted(connection: &Connection, rights: &str) -> bool {
 
 /// How much there is, as far as that is told.
 async fn sizes(connection: &Connection, found: &mut Findings) {
+    found.ask("how large the tables are");
     let sql = "SELECT table, count() AS parts, sum(rows) AS rows FROM system.parts WHERE active AND database = ?
                GROUP BY table ORDER BY table";
     let query = connection.query_server(sql).bind(connection.database());

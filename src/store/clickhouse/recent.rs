@@ -3,18 +3,20 @@
 
 use super::connection::Connection;
 use super::fault::Fault;
+use crate::store::StoreError;
 use crate::store::recent::{DEAD_LETTERS, RUNS, Recent, RecentLetter, RecentRun, RecentStep, STEPS, TEXT};
 use clickhouse::Row;
 use clickhouse::query::Query;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// In how many days before now the latest runs are looked for. Mostly the first will do, and only the partitions of these
-/// months are read.
-const DAYS: [Option<u32>; 3] = [Some(1), Some(32), None];
-/// What each query may cost. One that would cost more is an error, and nothing is shown.
+/// In how many days before now the latest runs are looked for, and among how many rows at most. Mostly the first will do, and
+/// only the partitions of these months are read; all runs there ever were are looked through only where they are not many.
+const DAYS: [(Option<u32>, &str); 3] = [(Some(1), ROWS), (Some(32), ROWS), (None, "5000000")];
+const ROWS: &str = "100000000";
+/// What each query may cost. One that would cost more is an error, and its part is not shown.
 const LIMITS: [(&str, &str); 4] =
-    [("max_execution_time", "5"), ("max_threads", "1"), ("max_rows_to_read", "100000000"), ("priority", "10")];
+    [("max_execution_time", "5"), ("max_threads", "1"), ("max_rows_to_read", ROWS), ("priority", "10")];
 
 #[derive(Row, Deserialize)]
 struct RunRow {
@@ -58,28 +60,50 @@ struct LetterRow {
     redriven_at: Option<String>,
 }
 
-/// Reads it.
-pub(super) async fn read(connection: &Connection) -> Result<Recent, Fault> {
-    let ids = latest_runs(connection).await?;
-    let mut runs = Vec::new();
-    if !ids.is_empty() {
-        let steps = steps(connection, &ids).await?;
-        runs = self::runs(connection, &ids, steps).await?;
+/// Reads it. Where neither part can be read the whole fails, and else each by itself.
+pub(super) async fn read(connection: &Connection) -> Result<Recent, StoreError> {
+    match (latest_runs(connection).await, letters(connection).await) {
+        (Err(fault), Err(_)) => Err(fault.into()),
+        (runs, dead_letters) => {
+            let (runs, runs_error) = part(runs);
+            let (dead_letters, dead_letters_error) = part(dead_letters);
+            Ok(Recent { runs, runs_error, dead_letters, dead_letters_error })
+        }
     }
-    Ok(Recent { runs, dead_letters: letters(connection).await? })
+}
+
+fn part<T>(read: Result<Vec<T>, Fault>) -> (Vec<T>, Option<String>) {
+    match read {
+        Ok(rows) => (rows, None),
+        Err(fault) => (Vec::new(), Some(StoreError::from(fault).chain())),
+    }
+}
+
+async fn latest_runs(connection: &Connection) -> Result<Vec<RecentRun>, Fault> {
+    let ids = latest_ids(connection).await?;
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let steps = steps(connection, &ids).await?;
+    runs(connection, &ids, steps).await
 }
 
 /// Which they are. Rows of one run that wait for a merge are together here.
-async fn latest_runs(connection: &Connection) -> Result<Vec<String>, Fault> {
+async fn latest_ids(connection: &Connection) -> Result<Vec<String>, Fault> {
     let mut ids = Vec::new();
-    for days in DAYS {
+    for (days, rows) in DAYS {
         let since = days.map_or_else(String::new, |days| format!("started_at > now() - INTERVAL {days} DAY AND "));
         // What claims to be of the future would stand above all else for ever.
         let sql = format!(
             "SELECT run_id FROM runs WHERE {since} started_at < now() + INTERVAL 1 DAY
              ORDER BY started_at DESC, run_id LIMIT 1 BY run_id LIMIT {RUNS}"
         );
-        ids = connection.rows("read the latest runs", bounded(connection, &sql)).await?;
+        let query = bounded(connection, &sql).with_setting("max_rows_to_read", rows);
+        match connection.rows("read the latest runs", query).await {
+            // A few are better than none.
+            Err(_) if !ids.is_empty() => break,
+            found => ids = found?,
+        }
         if ids.len() == RUNS {
             break;
         }
@@ -152,12 +176,16 @@ async fn steps(connection: &Connection, runs: &[String]) -> Result<BTreeMap<Stri
 
 async fn letters(connection: &Connection) -> Result<Vec<RecentLetter>, Fault> {
     let (first_seen, redriven) = (iso("first_seen"), iso("redriven_at"));
+    // Sorting all of them by what they are takes several times as long. Some are there twice, until they are merged.
+    let rows = DEAD_LETTERS * 10;
     let sql = format!(
         "SELECT sha256, CAST(code, 'String') AS code, leftUTF8(reason, {TEXT}) AS reason,
                 leftUTF8(source, {TEXT}) AS source, CAST(kind, 'String') AS kind, bytes, {first_seen} AS first_seen,
                 {redriven} AS redriven_at
          FROM dead_letters FINAL
-         WHERE sha256 IN (SELECT sha256 FROM dead_letters ORDER BY first_seen DESC, sha256 LIMIT 1 BY sha256 LIMIT {DEAD_LETTERS})
+         WHERE sha256 IN (SELECT sha256
+                          FROM (SELECT sha256, first_seen FROM dead_letters ORDER BY first_seen DESC, sha256 LIMIT {rows})
+                          ORDER BY first_seen DESC, sha256 LIMIT 1 BY sha256 LIMIT {DEAD_LETTERS})
          ORDER BY dead_letters.first_seen DESC, sha256"
     );
     let rows: Vec<LetterRow> = connection.rows("read the latest dead letters", bounded(connection, &sql)).await?;

@@ -107,7 +107,7 @@ impl MetricsStore for ClickHouseTables {
     }
 
     async fn recent(&self) -> Result<Recent, StoreError> {
-        Ok(recent::read(&self.connection).await?)
+        recent::read(&self.connection).await
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

@@ -18,14 +18,16 @@ fn read_from(connection: &Connection) -> rusqlite::Result<Recent> {
     for run in &mut runs {
         run.steps = rows(connection, &steps_sql(), [&run.run_id], step)?;
     }
-    Ok(Recent { runs, dead_letters: rows(connection, &letters_sql(), (), letter)? })
+    Ok(Recent { runs, dead_letters: rows(connection, &letters_sql(), (), letter)?, ..Recent::default() })
 }
 
+/// What claims to be of the future would stand above all else for ever.
 fn runs_sql() -> String {
     format!(
         "SELECT run_id, substr(pipeline_id, 1, {TEXT}), status, started_at, completed_at, substr(error, 1, {TEXT}),
                 total_steps, total_input_count, total_output_count, overall_elimination_ratio
-         FROM runs ORDER BY started_at DESC, run_id LIMIT {RUNS}"
+         FROM runs WHERE started_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+1 day')
+         ORDER BY started_at DESC, run_id LIMIT {RUNS}"
     )
 }
 
@@ -103,6 +105,20 @@ fn rows<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_of_the_future() {
+        let dir = tempfile::tempdir().unwrap();
+        let connection = open::writer(dir.path(), false).unwrap();
+        let now = chrono::Utc::now();
+        for (id, hours) in [("past", -24), ("soon", 23), ("future", 25)] {
+            let at = crate::iso::text(&(now + chrono::TimeDelta::hours(hours)));
+            let sql = "INSERT INTO runs VALUES (?, '', '', ?, NULL, NULL, 0, 0, 0, 0.0, '', '', '')";
+            connection.execute(sql, [id, &at]).unwrap();
+        }
+        let recent = read_from(&connection).unwrap();
+        assert_eq!(recent.runs.iter().map(|run| &*run.run_id).collect::<Vec<_>>(), ["soon", "past"]);
+    }
 
     /// However much is stored, a page that somebody left open costs next to nothing.
     #[test]

@@ -6,7 +6,7 @@ use super::failed::Failed;
 use super::fault::{Doing, fault};
 use super::lifecycle::{self, Rule};
 use super::request::{Bucket, Condition, Put};
-use crate::check::Findings;
+use crate::check::{Findings, PATIENCE};
 use crate::digest::Sha256;
 use crate::object::Object;
 use crate::span::span;
@@ -24,28 +24,37 @@ const CLOCK: Duration = Duration::from_secs(3);
 /// All of it.
 pub(super) async fn inspect(objects: &S3Objects, create_bucket: bool) -> Findings {
     let mut found = Findings::about(NAME);
-    match objects.connected().await {
-        Ok(bucket) => bucket_of(bucket, create_bucket, &mut found).await,
-        Err(error) => found.fail(error.chain()),
-    }
+    let questions = async |found: &mut Findings| {
+        found.ask("where it is, and with which keys");
+        match objects.connected().await {
+            Ok(bucket) => bucket_of(bucket, create_bucket, found).await,
+            Err(error) => found.fail(error.chain()),
+        }
+    };
+    found.within(PATIENCE, questions).await;
     found
 }
 
 async fn bucket_of(bucket: &Bucket, create_bucket: bool, found: &mut Findings) {
     let place = bucket.place();
     let key = format!(".xray-check-{:016x}", rand::random::<u64>());
+    found.ask(format!("whether {place} can be read"));
     match bucket.get(&key).await {
         Ok(_) => {}
         Err(failed) if create_bucket && failed.code() == Some("NoSuchBucket") => {
-            return found.ok(format!("{place} is not there yet; a worker creates it, as S3_CREATE_BUCKET is true"));
+            return found
+                .ok(format!("{place} is not there yet; a worker creates it if it may, as S3_CREATE_BUCKET is true"));
         }
         Err(failed) => return found.fail(fault(Doing::Read(&key), &failed, place).chain()),
     }
-    if write(bucket, &key, found).await {
+    found.ask(format!("whether it takes writes and deletes; {key} may be left"));
+    let written = write(bucket, &key, found).await;
+    if written {
         connections(bucket, found);
         clock(bucket, &key, found).await;
-        delete(bucket, &key, found).await;
     }
+    delete(bucket, &key, written, found).await;
+    found.ask("which rules the bucket has");
     versions(bucket, found).await;
     rules(bucket, found).await;
     lock(bucket, found).await;
@@ -130,13 +139,16 @@ async fn clock(bucket: &Bucket, key: &str, found: &mut Findings) {
     }
 }
 
-async fn delete(bucket: &Bucket, key: &str, found: &mut Findings) {
+/// Also where a write failed: it may have taken effect, or that of another racer.
+async fn delete(bucket: &Bucket, key: &str, written: bool, found: &mut Findings) {
     let deleted = bucket.delete(&[key.to_owned()]).await;
     let refused = match deleted {
         Ok(mut refused) => refused.pop().map(|(_, failed)| failed),
         Err(failed) => Some(failed),
     };
     match refused {
+        // That a write fails is said, and that nothing is there to be deleted proves nothing.
+        _ if !written => {}
         None => found.ok("objects can be deleted, as `verify --repair`, `purge` and `dead-letters discard` do"),
         Some(failed) => found.warn(
             fault(Doing::Delete(key), &failed, bucket.place()).chain(),
