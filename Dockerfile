@@ -36,7 +36,6 @@ USER 65532:65532
 # Inside a container the loopback address is nobody's way in.
 ENV HTTP_ADDR=0.0.0.0:8080
 EXPOSE 8080
-VOLUME /data
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="xray-processor-worker" \
