@@ -22,6 +22,15 @@ fn the_version_is_that_of_cargo_toml_everywhere() {
     }
 }
 
+/// The image is compiled with the oldest Rust that will do, which is what CI tests with.
+#[test]
+fn the_image_is_compiled_with_the_oldest_rust() {
+    let oldest = env!("CARGO_PKG_RUST_VERSION");
+    let dockerfile = read("Dockerfile");
+    let rust = dockerfile.lines().find_map(|line| line.strip_prefix("FROM rust:")).unwrap();
+    assert!(rust.starts_with(&format!("{oldest}.")), "FROM rust:{rust}, and rust-version is {oldest}");
+}
+
 #[test]
 fn a_binary_says_which_it_is() {
     let dir = tempfile::tempdir().unwrap();
