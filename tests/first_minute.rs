@@ -117,7 +117,10 @@ fn the_wrong_port_of_a_broker() {
 #[test]
 fn no_stores() {
     let port = nobody().to_string();
-    on_stores(&[("MINIO_ENDPOINT", "127.0.0.1"), ("MINIO_PORT", &port)], &["bucket xray-raw", "MINIO_ENDPOINT", "nothing listens"]);
+    on_stores(
+        &[("MINIO_ENDPOINT", "127.0.0.1"), ("MINIO_PORT", &port)],
+        &["bucket xray-raw", "MINIO_ENDPOINT", "nothing listens"],
+    );
     on_stores(&[("CLICKHOUSE_PORT", &port)], &["is the server up, and is that its port?", &port]);
 }
 
