@@ -52,13 +52,9 @@ fn on_stores(env: &[(&str, &str)], words: &[&str]) {
 /// Each broker at this port of this machine, with the setting that is to be looked at.
 fn brokers(port: u16) -> Vec<(Vec<(&'static str, String)>, &'static str)> {
     vec![
-        #[cfg(feature = "kafka")]
         (vec![("QUEUE_TYPE", "kafka".into()), ("KAFKA_BROKERS", format!("127.0.0.1:{port}"))], "KAFKA_BROKERS"),
-        #[cfg(feature = "rabbitmq")]
         (vec![("QUEUE_TYPE", "rabbitmq".into()), ("AMQP_URL", format!("amqp://a:b@127.0.0.1:{port}"))], "AMQP_URL"),
-        #[cfg(feature = "nats")]
         (vec![("QUEUE_TYPE", "nats".into()), ("NATS_URL", format!("nats://127.0.0.1:{port}"))], "NATS_URL"),
-        #[cfg(feature = "sqs")]
         (
             vec![
                 ("QUEUE_TYPE", "sqs".into()),
@@ -156,7 +152,6 @@ fn no_bucket() {
     on_stores(&env, &["bucket xray-raw", "S3_CREATE_BUCKET"]);
 }
 
-#[cfg(feature = "nats")]
 #[test]
 fn no_stream() {
     let url = Server::shared("nats").env("NATS_URL");
@@ -164,7 +159,6 @@ fn no_stream() {
 }
 
 /// It works, and nothing comes.
-#[cfg(feature = "nats")]
 #[test]
 fn a_queue_that_stays_empty() {
     let url = Server::start("nats");
@@ -175,13 +169,4 @@ fn a_queue_that_stays_empty() {
 #[test]
 fn nothing_is_posted() {
     on_broker(&[], &["no message has come", "QUEUE_TYPE", "/ingest"]);
-}
-
-#[cfg(not(feature = "kafka"))]
-#[test]
-fn a_broker_that_is_not_built_in() {
-    let dir = tempfile::tempdir().unwrap();
-    let output = worker::output(worker(dir.path(), &[]).env("QUEUE_TYPE", "kafka"));
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--features kafka"));
 }
