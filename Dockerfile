@@ -9,6 +9,8 @@ FROM rust:1.95.0-${DEBIAN} AS build
 WORKDIR /build
 ARG FEATURES=full
 ARG PROFILE=release
+# Lines in backtraces are three quarters of the binary.
+ENV CARGO_PROFILE_RELEASE_STRIP=debuginfo
 # The dependencies, a layer of their own: it lasts until Cargo.lock changes. Tests and benchmarks are not in the context,
 # so the manifest that is built must not name them.
 COPY Cargo.toml Cargo.lock ./
