@@ -1,13 +1,15 @@
 //! The command line.
 
+use crate::app;
 use crate::commands::{
     self, check::CheckArgs, config::ConfigArgs, dead_letters::DeadLettersArgs, demo::DemoArgs, generate::GenerateArgs,
-    lookup::LookupArgs, migrate::MigrateArgs, publish::PublishArgs, purge::PurgeArgs, rebuild::RebuildArgs,
-    run::RunArgs, status::StatusArgs, verify::VerifyArgs,
+    health::HealthArgs, lookup::LookupArgs, migrate::MigrateArgs, publish::PublishArgs, purge::PurgeArgs,
+    rebuild::RebuildArgs, run::RunArgs, status::StatusArgs, verify::VerifyArgs,
 };
 use crate::config::{self, Config, Flag, Loaded, LogFormat, Sources};
 use crate::exit::{Exit, Failure};
 use crate::telemetry;
+use crate::version;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +21,7 @@ use tracing::level_filters::LevelFilter;
 /// Without a command: run. New here? `xray-processor-worker demo` shows the whole job in a few seconds, with nothing
 /// else installed.
 #[derive(Parser, Debug)]
-#[command(version, about, max_term_width = 100)]
+#[command(version = version::text(), about, max_term_width = 100)]
 struct Cli {
     /// Configuration file (TOML); else XRAY_CONFIG, else ./xray.toml where it exists
     #[arg(long, global = true, value_name = "FILE")]
@@ -43,6 +45,8 @@ enum Command {
     Check(CheckArgs),
     /// Show how a running worker is doing
     Status(StatusArgs),
+    /// Ask whether a running worker is well, for a container's health check
+    Health(HealthArgs),
     /// Create the tables or bring them up to date
     Migrate(MigrateArgs),
     /// Where is my event: its objects, rows and dead letters, and whether they agree
@@ -90,7 +94,10 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Config(args) => commands::config::main(&args, &load(cli.config, flags)?),
         Command::Run(args) => {
             flags.extend(args.flags());
-            block_on(commands::run::main(&args, &logged(Vec::new(), cli.config, flags)?))
+            let loaded = load(cli.config, flags)?;
+            start_logs(&loaded.config.log, &loaded.warnings)?;
+            app::where_to_begin(&loaded).iter().for_each(|hint| tracing::info!("{hint}"));
+            block_on(commands::run::main(&args, &loaded.config))
         }
         Command::Check(args) => {
             flags.extend(args.place.flags());
@@ -99,6 +106,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             block_on(commands::check::main(&args, &loaded))
         }
         Command::Status(args) => block_on(commands::status::main(&args, &logged(quiet(), cli.config, flags)?)),
+        Command::Health(args) => block_on(commands::health::main(&args, &logged(quiet(), cli.config, flags)?)),
         Command::Migrate(args) => block_on(commands::migrate::main(&args, &logged(Vec::new(), cli.config, flags)?)),
         Command::Lookup(args) => {
             flags.extend(args.place.flags());

@@ -40,4 +40,5 @@ pub mod status;
 pub mod store;
 pub mod telemetry;
 mod tls;
+pub mod version;
 pub mod worker;

@@ -1,11 +1,13 @@
 //! The composition root: which stores, which queue, what runs beside the worker. It alone knows all parts.
 
+mod first;
 mod inspect;
 mod producer;
 mod publish;
 mod redrive;
 pub mod stores;
 
+pub use first::where_to_begin;
 pub use inspect::inspect;
 pub use publish::publish;
 pub use redrive::{Redriven, redrive, requeue};
@@ -38,6 +40,7 @@ use crate::store::{MetricsStore, RowCounts, StoreError};
 use crate::worker::{self, Context, Settings, Stop};
 use prometheus_client::registry::Registry;
 use secrecy::SecretString;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -72,27 +75,27 @@ pub async fn serve(config: &Config) -> Result<(), Failure> {
     match config.queue.kind {
         QueueType::Memory => {
             let queue = memory_queue(config);
-            parts.run(&queue, Some(listener), Some(ingest(config, &queue)), &stop).await
+            parts.serve(config, &queue, listener, Some(ingest(config, &queue)), &stop).await
         }
         #[cfg(feature = "kafka")]
         QueueType::Kafka => {
             let queue = KafkaQueue::start(&config.kafka, &config.limits).map_err(queue_failure)?;
-            parts.run(&queue, Some(listener), None, &stop).await
+            parts.serve(config, &queue, listener, None, &stop).await
         }
         #[cfg(feature = "rabbitmq")]
         QueueType::Rabbitmq => {
             let queue = RabbitmqQueue::start(&config.rabbitmq, &config.limits).map_err(queue_failure)?;
-            parts.run(&queue, Some(listener), None, &stop).await
+            parts.serve(config, &queue, listener, None, &stop).await
         }
         #[cfg(feature = "nats")]
         QueueType::Nats => {
             let queue = NatsQueue::start(&config.nats, &config.limits).map_err(queue_failure)?;
-            parts.run(&queue, Some(listener), None, &stop).await
+            parts.serve(config, &queue, listener, None, &stop).await
         }
         #[cfg(feature = "sqs")]
         QueueType::Sqs => {
             let queue = SqsQueue::start(&config.sqs, &config.limits).map_err(queue_failure)?;
-            parts.run(&queue, Some(listener), None, &stop).await
+            parts.serve(config, &queue, listener, None, &stop).await
         }
         #[allow(unreachable_patterns)] // where all are
         other => Err(not_compiled_in(other)),
@@ -178,6 +181,26 @@ impl Parts {
             },
             registry: Arc::new(registry),
         })
+    }
+
+    /// The same as [`run`](Self::run) for whoever waits for messages, and wonders if none come.
+    async fn serve<Q: QueueBackend>(
+        &self,
+        config: &Config,
+        queue: &Q,
+        listener: TcpListener,
+        ingest: Option<ingest::Ingest>,
+        stop: &Stop,
+    ) -> Result<(), Failure> {
+        let wonder = async {
+            let waiting = first::nothing_comes(&self.context.health, &self.context.metrics).await;
+            tracing::info!("{}", first::where_to_look(config, waiting));
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            ran = self.run(queue, Some(listener), ingest, stop) => ran,
+            never = wonder => match never {},
+        }
     }
 
     /// Runs the worker, and beside it what answers to people and probes.

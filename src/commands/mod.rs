@@ -1,10 +1,12 @@
 //! What can be asked for on the command line: one file per command.
 
+mod ask;
 pub mod check;
 pub mod config;
 pub mod dead_letters;
 pub mod demo;
 pub mod generate;
+pub mod health;
 pub mod lookup;
 pub mod migrate;
 mod place;

@@ -93,6 +93,13 @@ fn file_layer(sources: &Sources, environment: &Environment<'_>, problems: &mut P
     }
 }
 
+impl Resolved {
+    /// Whether nobody set it.
+    pub fn is_default(&self) -> bool {
+        self.origin == DEFAULT
+    }
+}
+
 impl Setting {
     fn resolved(&self, value: impl Into<String>, origin: &str) -> Resolved {
         Resolved { env: self.env, path: self.path, value: value.into(), origin: origin.to_owned() }

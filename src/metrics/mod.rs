@@ -15,6 +15,7 @@ use crate::config::QueueType;
 use crate::event::{Code, Kind};
 use crate::health::Health;
 use crate::queue::COMPILED_IN;
+use crate::version::{REVISION, VERSION};
 use lately::Lately;
 use live::{Lag, Live};
 use process::Process;
@@ -314,8 +315,7 @@ impl Metrics {
 
 fn register_build(registry: &mut Registry) {
     let build = Family::<Build, Gauge>::default();
-    let revision = option_env!("XRAY_REVISION").unwrap_or("unknown");
-    let label = Build { version: env!("CARGO_PKG_VERSION"), revision, queues: COMPILED_IN.join(",") };
+    let label = Build { version: VERSION, revision: REVISION, queues: COMPILED_IN.join(",") };
     build.get_or_create(&label).set(1);
     registry.register("xray_build_info", "Always 1; the labels say which build this is", build);
 }

@@ -132,7 +132,7 @@ fn no_answer(error: &Error) -> &'static str {
     } else if says("Connection refused") {
         "refuses connections: is the server up, and is that its port?"
     } else {
-        "does not answer"
+        "does not answer in HTTP: is that the right port?"
     }
 }
 
