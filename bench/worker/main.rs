@@ -18,11 +18,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 mod support;
 
 mod ceilings;
-mod load;
 mod used;
 mod worked;
 
 use serde_json::{Value, json};
+use support::load;
 use support::servers::Server;
 
 const ROUNDS: usize = 3;
