@@ -13,8 +13,6 @@ use std::time::Duration;
 
 use allocation_counter::{AllocationInfo, measure};
 use bytes::Bytes;
-use support::bucket;
-use support::clickhouse::Database;
 use support::context::context;
 use support::events::{message, records};
 use support::instant::Instant;
@@ -23,8 +21,6 @@ use support::servers::Server;
 use xray_processor_worker::budget::Budget;
 use xray_processor_worker::pipeline::{Limits, Stores};
 use xray_processor_worker::queue::memory::MemoryQueue;
-use xray_processor_worker::store::clickhouse::ClickHouseTables;
-use xray_processor_worker::store::s3::S3Objects;
 use xray_processor_worker::store::{Created, MetricsStore, RawStore};
 use xray_processor_worker::worker::{self, Settings, Stop};
 
@@ -44,9 +40,8 @@ impl Cost {
     /// The least of a few times: how groups form is left to chance, and the first time connections are made.
     fn of(events: usize, mut work: impl FnMut()) -> Cost {
         let counted: Vec<AllocationInfo> = (0..4).map(|_| measure(&mut work)).collect();
-        let least = |number: fn(&AllocationInfo) -> u64| {
-            counted.iter().map(number).min().unwrap() as f64 / events as f64
-        };
+        let least =
+            |number: fn(&AllocationInfo) -> u64| counted.iter().map(number).min().unwrap() as f64 / events as f64;
         Cost { allocations: least(|counted| counted.count_total), bytes: least(|counted| counted.bytes_total) }
     }
 
@@ -82,7 +77,7 @@ fn decoding() {
 #[test]
 fn an_object() {
     let stores = Instant::before(Server::shared("versitygw"), Server::shared("clickhouse"));
-    let objects = s3(&stores);
+    let objects = stores.s3();
     let records = records(&bodies(BODY));
     let all: Vec<_> = records.iter().map(|record| Arc::new(record.object())).collect();
     let runtime = runtime();
@@ -100,7 +95,7 @@ fn an_object() {
 #[test]
 fn a_row() {
     let stores = Instant::before(Server::shared("versitygw"), Server::shared("clickhouse"));
-    let tables = clickhouse(&stores);
+    let tables = stores.clickhouse();
     let records = records(&bodies(BODY));
     let runtime = runtime();
     runtime.block_on(tables.prepare()).unwrap();
@@ -114,7 +109,7 @@ fn a_row() {
 #[test]
 fn the_whole_way() {
     let stores = Instant::before(Server::shared("versitygw"), Server::shared("clickhouse"));
-    let stores = Stores { raw: Arc::new(s3(&stores)), metrics: Arc::new(clickhouse(&stores)) };
+    let stores = Stores { raw: Arc::new(stores.s3()), metrics: Arc::new(stores.clickhouse()) };
     let runtime = runtime();
     runtime.block_on(async { tokio::try_join!(stores.raw.prepare(), stores.metrics.prepare()) }).unwrap();
     let [small, large] = [BODY, 32 * BODY].map(|bytes| {
@@ -146,16 +141,4 @@ async fn work_off(stores: &Stores, bodies: &[Bytes]) {
     let (worked, ()) = tokio::join!(worker::run(&queue, &context, settings, &stop), ended);
     worked.unwrap();
     assert_eq!(context.tally.all_events(), EVENTS as u64);
-}
-
-fn s3(stores: &Instant) -> S3Objects {
-    let mut settings = bucket::settings(Server::shared("versitygw"));
-    settings.endpoint = Some(format!("http://127.0.0.1:{}", stores.objects.port));
-    S3Objects::open(&settings, 10 << 20).unwrap()
-}
-
-fn clickhouse(stores: &Instant) -> ClickHouseTables {
-    let mut settings = Database::fresh().settings();
-    settings.url = format!("http://127.0.0.1:{}", stores.tables.port);
-    ClickHouseTables::new(&settings).unwrap()
 }

@@ -3,21 +3,40 @@
 //! Proxies before real servers say yes to whatever is written for each event or each group of them, and keep none of it. All
 //! else, from making the tables to the questions that a recompute asks, is answered by the servers, which stay empty.
 
+use super::bucket;
+use super::clickhouse::Database;
 use super::proxy::{Fault, Proxy, Request};
 use super::servers::Server;
+use xray_processor_worker::config;
+use xray_processor_worker::store::clickhouse::ClickHouseTables;
+use xray_processor_worker::store::s3::S3Objects;
 
 /// A proxy before each server.
 pub struct Instant {
     pub objects: Proxy,
     pub tables: Proxy,
+    settings: (config::S3, config::ClickHouse),
 }
 
 impl Instant {
     pub fn before(objects: &Server, tables: &Server) -> Instant {
+        let (mut s3, mut clickhouse) = (bucket::settings(objects), Database::on(tables).settings());
         let [objects, tables] = [objects, tables].map(|server| Proxy::start(server.running().port));
+        s3.endpoint = Some(format!("http://127.0.0.1:{}", objects.port));
+        clickhouse.url = format!("http://127.0.0.1:{}", tables.port);
         objects.set_by(|request| at_once(is_event(request), "ETag: \"00000000000000000000000000000000\""));
         tables.set_by(|request| at_once(is_rows(request), "X-ClickHouse-Query-Id: 1"));
-        Instant { objects, tables }
+        Instant { objects, tables, settings: (s3, clickhouse) }
+    }
+
+    /// A bucket that nobody has used, in this process.
+    pub fn s3(&self) -> S3Objects {
+        S3Objects::open(&self.settings.0, 10 << 20).unwrap()
+    }
+
+    /// A database that nobody has used, in this process.
+    pub fn clickhouse(&self) -> ClickHouseTables {
+        ClickHouseTables::new(&self.settings.1).unwrap()
     }
 }
 
