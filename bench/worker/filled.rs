@@ -1,5 +1,6 @@
 //! The worker on tables that hold little, and on those that hold much.
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::Bench;
@@ -53,6 +54,11 @@ fn run(deployment: &Deployment, stored: u64, round: usize, events: usize) -> Use
     let batches = (0..events.div_ceil(BATCH)).map(|n| n + round * 1_000_000);
     let runs_of_month = stored / MONTHS / DECISIONS_OF_RUN;
     let bodies: Vec<_> = batches.flat_map(|n| batch(n as u64, runs_of_month, MONTHS)).collect();
-    let input = input(dir.path(), &bodies);
-    measured(deployment.input(dir.path(), &input), bodies.len())
+    let run = |bodies: &[Bytes]| {
+        let input = input(dir.path(), bodies);
+        measured(deployment.input(dir.path(), &input), bodies.len())
+    };
+    // To count all rows at the end takes long where there are many.
+    let one = run(&bodies[..1]);
+    run(&bodies[1..]).without(one, bodies.len() - 1)
 }

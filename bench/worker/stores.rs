@@ -1,5 +1,6 @@
 //! From a file to the last ack, beside what the stores take.
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::support::load;
@@ -58,7 +59,9 @@ fn on_servers(bench: &Bench, line: &Line, events: usize) -> Value {
         let bodies = load::decisions(&format!("{}-{}-{round}", line.bytes, line.runs), events, line.bytes, line.runs);
         puts.push(runtime.block_on(ceilings::puts(bench.objects, &bodies)));
         rows.push(runtime.block_on(ceilings::rows(bench.tables, &bodies)));
-        worked.push(worked::on_servers(bench.objects, bench.tables, &bodies));
+        let run = |bodies: &[Bytes]| worked::on_servers(bench.objects, bench.tables, bodies);
+        let one = run(&bodies[..1]);
+        worked.push(run(&bodies).without(one, events));
     }
     let (puts, rows, worked) = (used::median(puts), used::median(rows), used::median(worked));
     let bound = 1.0 / (1.0 / puts.rate + 1.0 / rows.rate);
@@ -75,7 +78,8 @@ fn directory(bench: &Bench, line: &Line, events: usize) -> Value {
     for round in 0..bench.rounds {
         let bodies = load::decisions(&format!("d-{round}"), events, line.bytes, line.runs);
         bare.push(ceilings::files(&bodies));
-        worked.push(worked::in_directory(&bodies));
+        let one = worked::in_directory(&bodies[..1]);
+        worked.push(worked::in_directory(&bodies).without(one, events));
     }
     let (bare, worked) = (used::median(bare), used::median(worked));
     json!({

@@ -22,6 +22,13 @@ impl Used {
         let (took, used) = (began.elapsed(), cpu("self")[0] - before);
         Used { rate: events as f64 / took.as_secs_f64(), cpu: each(used, events), ..Used::default() }
     }
+
+    /// Of a process, without what it takes to start and to end: that is what one event took.
+    pub fn without(self, one: Used, events: usize) -> Used {
+        let count = events as f64;
+        let seconds = count / self.rate - 1.0 / one.rate;
+        Used { rate: count / seconds, cpu: self.cpu - one.cpu / count, ..self }
+    }
 }
 
 /// Each number by itself.
