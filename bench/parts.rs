@@ -23,6 +23,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use frontier::Frontier;
 use rustix::time::{ClockId, clock_gettime};
@@ -75,8 +76,20 @@ fn each<T>(criterion: &mut Criterion, name: BenchmarkId, items: &[T], mut work: 
     });
 }
 
+/// Of values of every kind, as pipelines send them: one long string would be read at the speed of memory.
+fn bodies(bytes: usize) -> Vec<Bytes> {
+    const ITEM: &str =
+        r#"{"sku":"B07-1931","title":"A kettle, 1.7 l","price":19.99,"inStock":true,"tags":["new","home"],"rank":17}"#;
+    let filled = |body: &Bytes| {
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        let items = vec![ITEM; bytes.saturating_sub(text.len()) / ITEM.len()];
+        Bytes::from(text.replace(r#""input":"""#, &format!(r#""input":[{}]"#, items.join(","))))
+    };
+    decisions("p", 1000, 0, 100).iter().map(filled).collect()
+}
+
 fn reading(criterion: &mut Criterion, bytes: usize) {
-    let bodies = decisions("p", 1000, bytes, 100);
+    let bodies = bodies(bytes);
     let records = support::events::records(&bodies);
     let name = |part: &str| BenchmarkId::new(part, bytes);
     each(criterion, name("bare parse"), &bodies, |body| {
@@ -125,7 +138,7 @@ fn writing(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { tokio::try_join!(objects.prepare(), tables.prepare()) }).unwrap();
     for bytes in SIZES {
-        let records = support::events::records(&decisions("p", GROUP, bytes, 100));
+        let records = support::events::records(&bodies(bytes)[..GROUP]);
         let group: Vec<_> = records.iter().map(|record| Arc::new(record.object())).collect();
         each(criterion, BenchmarkId::new("512 objects", bytes), &[group], |group| {
             let answers = runtime.block_on(objects.create(group));

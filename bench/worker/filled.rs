@@ -19,12 +19,14 @@ const COLUMNS: [Column; 5] = [
     ("RSS MB", "rss", 0),
 ];
 const STORED: [u64; 2] = [100_000, 10_000_000];
+const SMALL: [u64; 2] = [24_000, 240_000];
 /// Decisions of 100 runs, of any month.
 const BATCH: usize = 1000;
 
 /// In turns, on both.
 pub fn measure(bench: &Bench) -> Vec<Value> {
-    let filled = STORED.map(|stored| {
+    let stored = if bench.small { SMALL } else { STORED };
+    let filled = stored.map(|stored| {
         let deployment = Deployment::new(bench.objects, bench.tables);
         block_on(async { drop(deployment.database.tables().await) });
         (0..MONTHS).for_each(|month| fill(&deployment.database, month, stored / MONTHS));
@@ -32,7 +34,7 @@ pub fn measure(bench: &Bench) -> Vec<Value> {
     });
     let mut rounds: [Vec<Used>; 2] = Default::default();
     for round in 0..=bench.rounds {
-        for ((deployment, stored), rounds) in filled.iter().zip(STORED).zip(&mut rounds) {
+        for ((deployment, stored), rounds) in filled.iter().zip(stored).zip(&mut rounds) {
             rounds.push(run(deployment, stored, round, bench.events));
         }
     }
@@ -46,7 +48,7 @@ pub fn measure(bench: &Bench) -> Vec<Value> {
         table::row(&COLUMNS, &line);
         line
     };
-    STORED.into_iter().zip(medians).map(line).collect()
+    stored.into_iter().zip(medians).map(line).collect()
 }
 
 fn run(deployment: &Deployment, stored: u64, round: usize, events: usize) -> Used {
