@@ -1,6 +1,6 @@
 //! What something took.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Of one round.
 #[derive(Debug, Clone, Copy, Default)]
@@ -14,6 +14,21 @@ pub struct Used {
     pub tables_cpu: f64,
     /// Peak in MB.
     pub rss: f64,
+}
+
+impl Used {
+    /// By this process for so many events, since the clock and [`cpu`] were read.
+    pub fn since(began: Instant, before: Duration, events: usize) -> Used {
+        let (took, used) = (began.elapsed(), cpu("self")[0] - before);
+        Used { rate: events as f64 / took.as_secs_f64(), cpu: each(used, events), ..Used::default() }
+    }
+
+    /// Of a process, without what it takes to start and to end: that is what one event took.
+    pub fn without(self, one: Used, events: usize) -> Used {
+        let count = events as f64;
+        let seconds = count / self.rate - 1.0 / one.rate;
+        Used { rate: count / seconds, cpu: self.cpu - one.cpu / count, ..self }
+    }
 }
 
 /// Each number by itself.

@@ -31,11 +31,11 @@ pub fn in_directory(bodies: &[Bytes]) -> Used {
     measured(worker(dir.path(), &args), bodies.len())
 }
 
-fn input(dir: &std::path::Path, bodies: &[Bytes]) -> String {
+pub fn input(dir: &std::path::Path, bodies: &[Bytes]) -> String {
     write_lines(dir.join("input"), &bodies.iter().map(|body| body.to_vec()).collect::<Vec<_>>())
 }
 
-fn measured(mut command: Command, events: usize) -> Used {
+pub fn measured(mut command: Command, events: usize) -> Used {
     let before = cpu("self")[1];
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());

@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use xray_processor_worker::config::{self, Config, Limits, Sqs};
 use xray_processor_worker::queue::sqs::{SqsProducer, SqsQueue};
 
+use super::{Bench, send};
 use crate::support::servers::Server;
-use crate::{Bench, fill};
 
 const QUEUE: &str = "bench";
 
@@ -49,10 +49,14 @@ impl SqsBench {
 impl Bench for SqsBench {
     const NAME: &'static str = "sqs";
     type Queue = SqsQueue;
+    type Producer = SqsProducer;
+
+    fn producer(&mut self) -> (SqsProducer, String) {
+        (SqsProducer::start(&self.settings).unwrap(), QUEUE.into())
+    }
 
     async fn fill(&mut self, bodies: &[Bytes]) {
-        let producer = SqsProducer::start(&self.settings).unwrap();
-        fill(&producer, QUEUE, bodies).await;
+        send(self.producer(), bodies).await;
         // Nothing of the round before is left.
         let url = &self.settings.queue_urls[0];
         let there = self.client().get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::All);

@@ -1,6 +1,5 @@
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
@@ -9,8 +8,8 @@ use secrecy::ExposeSecret;
 use xray_processor_worker::config::{Config, Limits, Rabbitmq};
 use xray_processor_worker::queue::rabbitmq::{RabbitmqProducer, RabbitmqQueue};
 
+use super::Bench;
 use crate::support::servers::Server;
-use crate::{Bench, fill};
 
 /// What the backend comes to with bodies of this size.
 const PREFETCH: u16 = 2000;
@@ -35,10 +34,10 @@ impl RabbitmqBench {
 impl Bench for RabbitmqBench {
     const NAME: &'static str = "rabbitmq";
     type Queue = RabbitmqQueue;
+    type Producer = RabbitmqProducer;
 
-    async fn fill(&mut self, bodies: &[Bytes]) {
-        let producer = RabbitmqProducer::start(&self.settings).unwrap();
-        fill(&producer, "bench", bodies).await;
+    fn producer(&mut self) -> (RabbitmqProducer, String) {
+        (RabbitmqProducer::start(&self.settings).unwrap(), "bench".into())
     }
 
     /// As one would write it: acks each few of them together.

@@ -1,14 +1,13 @@
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, AckKind};
-use bytes::Bytes;
 use futures_util::StreamExt;
 use secrecy::ExposeSecret;
 use xray_processor_worker::config::{Config, Limits, Nats};
 use xray_processor_worker::queue::nats::{NatsProducer, NatsQueue};
 
+use super::Bench;
 use crate::support::servers::Server;
-use crate::{Bench, fill};
 
 /// Messages per request, as the backend asks for.
 const BATCH: usize = 2000;
@@ -33,10 +32,10 @@ impl NatsBench {
 impl Bench for NatsBench {
     const NAME: &'static str = "nats";
     type Queue = NatsQueue;
+    type Producer = NatsProducer;
 
-    async fn fill(&mut self, bodies: &[Bytes]) {
-        let producer = NatsProducer::start(&self.settings).unwrap();
-        fill(&producer, "bench", bodies).await;
+    fn producer(&mut self) -> (NatsProducer, String) {
+        (NatsProducer::start(&self.settings).unwrap(), "bench".into())
     }
 
     /// As one would write it: acks each message, and sees to it that they leave every few of them.

@@ -7,8 +7,8 @@ use rdkafka::message::Message;
 use xray_processor_worker::config::{Config, Kafka, Limits};
 use xray_processor_worker::queue::kafka::{KafkaProducer, KafkaQueue};
 
+use super::Bench;
 use crate::support::servers::Server;
-use crate::{Bench, fill};
 
 pub struct KafkaBench {
     settings: Kafka,
@@ -26,13 +26,14 @@ impl KafkaBench {
 impl Bench for KafkaBench {
     const NAME: &'static str = "kafka";
     type Queue = KafkaQueue;
+    type Producer = KafkaProducer;
 
-    async fn fill(&mut self, bodies: &[Bytes]) {
+    /// Each time to a topic of its own.
+    fn producer(&mut self) -> (KafkaProducer, String) {
         self.topic += 1;
         let name = format!("bench-{}", self.topic);
         (self.settings.topics, self.settings.group_id) = (vec![name.clone()], name.clone());
-        let producer = KafkaProducer::start(&self.settings).unwrap();
-        fill(&producer, &name, bodies).await;
+        (KafkaProducer::start(&self.settings).unwrap(), name)
     }
 
     /// As one would write it: copies each payload, stores each offset, lets the driver commit.
