@@ -88,7 +88,7 @@ fn an_object() {
             assert!(answers.into_iter().all(|answer| answer.unwrap() == Created::Created));
         }
     });
-    cost.within(Cost { allocations: 169.0, bytes: 52_000.0 });
+    cost.within(Cost { allocations: 152.0, bytes: 29_800.0 });
 }
 
 /// A row among a thousand others.
@@ -116,7 +116,7 @@ fn the_whole_way() {
         let bodies = bodies(bytes);
         Cost::of(EVENTS, || runtime.block_on(work_off(&stores, &bodies)))
     });
-    small.within(Cost { allocations: 208.0, bytes: 66_000.0 });
+    small.within(Cost { allocations: 191.0, bytes: 44_000.0 });
     // What a body is copied into grows with it.
     let copied = (large.bytes - small.bytes) / (31 * BODY) as f64;
     assert!(copied < 0.1, "of each byte of a body {copied:.2} are copied");
