@@ -148,8 +148,9 @@ impl S3Objects {
         Fut: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
         let tasks = items.iter().cloned().enumerate().map(|(at, item)| {
-            let work = work(self.0.clone(), item);
-            async move { (at, AbortOnDropHandle::new(tokio::spawn(work)).await) }
+            // Made where it is spawned: it need not wait here for its turn, nor be moved.
+            let (inner, work) = (self.0.clone(), &work);
+            async move { (at, AbortOnDropHandle::new(tokio::spawn(work(inner, item))).await) }
         });
         let mut answers: Vec<_> = stream::iter(tasks).buffer_unordered(AT_ONCE).collect().await;
         answers.sort_unstable_by_key(|(at, _)| *at);
