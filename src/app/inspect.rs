@@ -55,7 +55,9 @@ async fn tables(config: &Config) -> Findings {
 
 /// Nothing where there is nothing to be asked; that it is not compiled in is found with the settings.
 async fn queue(config: &Config) -> Findings {
+    let nothing = Findings::about("queue");
     match config.queue.kind {
+        QueueType::Memory => nothing,
         #[cfg(feature = "kafka")]
         QueueType::Kafka => kafka::inspect(&config.kafka).await,
         #[cfg(feature = "rabbitmq")]
@@ -64,7 +66,8 @@ async fn queue(config: &Config) -> Findings {
         QueueType::Nats => nats::inspect(&config.nats).await,
         #[cfg(feature = "sqs")]
         QueueType::Sqs => sqs::inspect(&config.sqs).await,
-        _ => Findings::about("queue"),
+        #[allow(unreachable_patterns)] // where all are
+        _ => nothing,
     }
 }
 

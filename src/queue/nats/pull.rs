@@ -59,6 +59,7 @@ type Unsaid = Box<dyn std::error::Error + Send + Sync>;
 /// A request that is out.
 struct Out {
     answers: Subject,
+    asked: usize,
     left: usize,
     deadline: Instant,
 }
@@ -145,9 +146,9 @@ impl<'a> Pull<'a> {
         }
         self.count += 1;
         let answers = Subject::from(format!("{}.{}", self.inbox, self.count));
-        let (left, wait) = (next.batch, next.expires.unwrap_or_default() + LATE);
+        let (asked, wait) = (next.batch, next.expires.unwrap_or_default() + LATE);
         timeout(LATE, self.send(next, answers.clone())).await??;
-        self.out = Some(Out { answers, left, deadline: Instant::now() + wait });
+        self.out = Some(Out { answers, asked, left: asked, deadline: Instant::now() + wait });
         self.alone = false;
         Ok(())
     }
@@ -204,7 +205,8 @@ impl<'a> Pull<'a> {
         match Ending::of(status, words) {
             Ending::Goes => return None,
             Ending::Done => {}
-            Ending::TooLarge => self.alone = true,
+            // Where any came, there was only no room for one more.
+            Ending::TooLarge => self.alone = self.out.as_ref().is_some_and(|out| out.left == out.asked),
             Ending::Changed => return Some(End::Look),
             Ending::Refused(words) => {
                 let at = Place { link: self.link, settings: &self.shared.settings };
