@@ -278,18 +278,3 @@ fn demo_is_quiet_unless_asked() {
     let (code, stderr) = demo(&["--log-level", "bogus"], "");
     assert!(code == Some(2) && stderr.contains("--log-level"), "{stderr}");
 }
-
-/// The first screen of README shows what a newcomer will see.
-#[test]
-fn readme_shows_what_demo_prints() {
-    let dir = tempfile::tempdir().unwrap();
-    let (code, stdout, stderr) = ran(dir.path(), &["demo"]);
-    assert_eq!(code, 0, "{stderr}");
-    let readme = include_str!("../README.md");
-    let (_, rest) = readme.split_once("-- demo\n```\n\n```text\n").unwrap();
-    let (block, _) = rest.split_once("```").unwrap();
-    let printed: Vec<&str> = stdout.lines().map(str::trim_end).collect();
-    for line in block.lines().filter(|line| *line != "...") {
-        assert!(printed.contains(&line.trim_end()), "README shows {line:?}, demo prints\n{stdout}");
-    }
-}
