@@ -36,19 +36,30 @@ fn each_has_its_proof() {
     ["src", "tests", "bench"].iter().for_each(|dir| sources(&root().join(dir), &mut code_of_ours));
     let rows = parsed(CLAIMS, &read(CLAIMS)).rows;
     assert!(rows.len() > 10, "{rows:?}");
+    let mut wrong = Vec::new();
     for row in rows {
         let (claim, proof) = (plain(&row[0]), &row[1]);
-        assert!(readme.contains(&claim), "README does not claim {claim:?}");
+        if !readme.contains(&claim) {
+            wrong.push(format!("README does not claim {claim:?}"));
+        }
         let mut named = code(proof).filter(|name| !name.contains(' ')).peekable();
-        assert!(named.peek().is_some(), "nothing is behind {claim:?}");
+        if named.peek().is_none() {
+            wrong.push(format!("nothing is behind {claim:?}"));
+        }
         for name in named {
             let there = match name.contains('/') {
                 true => root().join(name).exists(),
-                false => ["(", "<"].iter().any(|next| code_of_ours.contains(&format!("fn {name}{next}"))),
+                // The last are those of the chapters here, which a macro makes.
+                false => [format!("fn {name}("), format!("fn {name}<"), format!("{name}: README,")]
+                    .iter()
+                    .any(|head| code_of_ours.contains(head)),
             };
-            assert!(there, "{claim:?}: there is no {name}");
+            if !there {
+                wrong.push(format!("{claim:?}: there is no {name}"));
+            }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// Every promise of README's list is among them.

@@ -183,7 +183,8 @@ fn missing<'a>(shown: &'a str, printed: &str) -> Option<&'a str> {
 
 /// Whether commands ask and change nothing, so that they may be repeated until what is on its way has come.
 fn only_looks(commands: &str) -> bool {
-    let looks = ["sqlite3 ", "xray-processor-worker verify", "xray-processor-worker lookup", "xray-processor-worker status"];
+    let looks =
+        ["sqlite3 ", "xray-processor-worker verify", "xray-processor-worker lookup", "xray-processor-worker status"];
     let mut lines = commands.lines().filter(|line| !line.is_empty()).peekable();
     lines.peek().is_some()
         && lines.all(|line| {
