@@ -47,7 +47,7 @@ fn nothing(_: &mut Session) {}
 chapters! {
     readme_demo: README, "", nothing;
     readme_your_own_events: README, "Your own events", |session| session.has("events.ndjson", EVENTS);
-    readme_what_comes_out: README, "What comes out", |session| session.run(&unrun::block(
+    readme_what_comes_out: README, "What comes out", |session| session.run(&Block::of(
         "xray-processor-worker generate | xray-processor-worker run --embedded --data ./data --input -",
     ));
     readme_on_s3_and_clickhouse: README, "On S3 and ClickHouse", nothing;

@@ -23,6 +23,14 @@ pub struct Block {
     pub not_run: Option<String>,
 }
 
+impl Block {
+    /// Commands that stand in no document.
+    pub fn of(commands: &str) -> Block {
+        let nothing = String::new;
+        Block { place: nothing(), chapter: nothing(), commands: commands.into(), shown: nothing(), not_run: None }
+    }
+}
+
 /// A document, taken apart.
 #[derive(Debug, Default)]
 pub struct Document {

@@ -6,17 +6,6 @@ use std::process::Command;
 use crate::markdown::{Block, read, root};
 use crate::support::worker::{output, worker};
 
-/// Commands that stand in no document.
-pub fn block(commands: &str) -> Block {
-    Block {
-        place: "before".into(),
-        chapter: String::new(),
-        commands: commands.into(),
-        shown: String::new(),
-        not_run: None,
-    }
-}
-
 /// Checks each line of a block.
 pub fn check(block: &Block) {
     for line in block.commands.lines() {
