@@ -96,7 +96,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             flags.extend(args.flags());
             let loaded = load(cli.config, flags)?;
             start_logs(&loaded.config.log, &loaded.warnings)?;
-            app::where_to_begin(&loaded).iter().for_each(|hint| tracing::info!("{hint}"));
+            app::where_to_begin(&loaded, args.has_input()).iter().for_each(|hint| tracing::info!("{hint}"));
             block_on(commands::run::main(&args, &loaded.config))
         }
         Command::Check(args) => {

@@ -44,7 +44,13 @@ async fn ask(
     probe: impl Future<Output = Result<(), StoreError>>,
     chance: &mut Chance,
 ) -> bool {
-    let late = || StoreError::new(store, Class::Transient, format!("no answer within {} s", TIMEOUT.as_secs()));
+    let late = || {
+        let text = format!(
+            "{store} gave no answer within {} s: look at whether it hangs, or what is in between",
+            TIMEOUT.as_secs()
+        );
+        StoreError::new(store, Class::Transient, text)
+    };
     let began = Instant::now();
     let error = match timeout(TIMEOUT, probe).await.unwrap_or_else(|_| Err(late())) {
         Ok(()) => {

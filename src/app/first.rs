@@ -11,8 +11,8 @@ const QUIET: Duration = Duration::from_secs(30);
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A hint for whoever started the worker without any setting of stores or queue.
-pub fn where_to_begin(loaded: &Loaded) -> Option<String> {
+/// A hint for whoever started the worker without any setting of stores or queue; it may have been given an input.
+pub fn where_to_begin(loaded: &Loaded, input: bool) -> Option<String> {
     if loaded
         .resolved
         .iter()
@@ -21,12 +21,12 @@ pub fn where_to_begin(loaded: &Loaded) -> Option<String> {
         return None;
     }
     let Config { http, clickhouse, s3, .. } = &loaded.config;
+    let events = if input { "the input".into() } else { format!("events at http://{}/ingest", http.addr) };
     Some(format!(
-        "nothing is set: taking events at http://{}/ingest for the S3 server at {} and ClickHouse at {}. To begin with nothing \
+        "nothing is set: taking {events} for the S3 server at {} and ClickHouse at {}. To begin with nothing \
          else installed: `xray-processor-worker demo` shows the whole job, `xray-processor-worker run --embedded --data ./data` \
          keeps all in a directory. With servers: `xray-processor-worker check` says what is missing, `xray-processor-worker \
          config` lists what can be set",
-        http.addr,
         s3.endpoint.as_deref().unwrap_or_default(),
         clickhouse.url
     ))
@@ -57,10 +57,16 @@ pub(super) fn where_to_look(config: &Config, waiting: Option<u64>) -> String {
     }
     let place = match config.queue.kind {
         QueueType::Memory => {
+            let http = &config.http;
+            let how = match &http.ingest_token {
+                Some(_) => "`curl --oauth2-bearer TOKEN --json '{...}'` posts an event, with INGEST_TOKEN",
+                None if http.addr.ip().to_canonical().is_loopback() => "`curl --json '{...}'` posts an event",
+                None => "but refuses it, as others can reach that address: set INGEST_TOKEN",
+            };
             return format!(
-                "{began}: QUEUE_TYPE is memory, which takes what is posted to http://{}/ingest; `curl --json '{{...}}'` posts \
-                 an event. A broker is named by QUEUE_TYPE",
-                config.http.addr
+                "{began}: QUEUE_TYPE is memory, which takes what is posted to http://{}/ingest; {how}. A broker is named by \
+                 QUEUE_TYPE",
+                http.addr
             );
         }
         QueueType::Kafka => {
@@ -83,6 +89,7 @@ pub(super) fn where_to_look(config: &Config, waiting: Option<u64>) -> String {
 mod tests {
     use super::*;
     use crate::budget::Budget;
+    use crate::config::{Sources, load};
     use crate::event::Kind;
     use prometheus_client::registry::Registry;
     use tokio::time::timeout;
@@ -131,5 +138,28 @@ mod tests {
             assert!(text.contains(setting), "{text}");
             assert!(where_to_look(&config, Some(3)).contains("3 wait"), "{kind}");
         }
+    }
+
+    /// What is said to post an event is not refused.
+    #[test]
+    fn an_ingest_that_asks_for_a_token_is_told_of() {
+        let mut config = Config::default();
+        assert!(where_to_look(&config, None).contains("; `curl --json"));
+        config.http.addr = "0.0.0.0:8080".parse().unwrap();
+        assert!(
+            where_to_look(&config, None).contains("refuses it")
+                && where_to_look(&config, None).contains("set INGEST_TOKEN")
+        );
+        config.http.ingest_token = Some("s3cret".to_owned().into());
+        let text = where_to_look(&config, None);
+        assert!(text.contains("--oauth2-bearer") && !text.contains("s3cret") && !text.contains("refuses"), "{text}");
+    }
+
+    #[test]
+    fn an_input_opens_no_port() {
+        let loaded = load(&Sources::default()).unwrap();
+        assert!(where_to_begin(&loaded, false).unwrap().contains("events at http://127.0.0.1:8080/ingest"));
+        let said = where_to_begin(&loaded, true).unwrap();
+        assert!(said.contains("taking the input for the S3 server") && !said.contains("/ingest"), "{said}");
     }
 }

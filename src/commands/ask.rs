@@ -56,7 +56,13 @@ async fn ask(url: &str, token: Option<&SecretString>) -> Result<Answer, String> 
     }
     let request = request.body(Body::empty()).map_err(|error| error.to_string())?;
     let client: Client<_, Body> = Client::builder(TokioExecutor::new()).build_http();
-    let answer = client.request(request).await.map_err(|error| crate::causes::chain(&error))?;
+    let answer = client.request(request).await.map_err(|error| {
+        let why = crate::causes::chain(&error);
+        match error.is_connect() {
+            true => format!("{why}; does a worker run, and is that its address (HTTP_ADDR, --url)?"),
+            false => why,
+        }
+    })?;
     let status = answer.status();
     let body = to_bytes(Body::new(answer.into_body()), LARGEST).await.map_err(|error| error.to_string())?;
     Ok(Answer { status, body: body.into() })

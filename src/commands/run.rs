@@ -56,6 +56,11 @@ pub enum Output {
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(300);
 
 impl RunArgs {
+    /// Whether an input is worked off, rather than a queue.
+    pub fn has_input(&self) -> bool {
+        self.input.is_some()
+    }
+
     /// The arguments that are settings.
     pub fn flags(&self) -> Vec<Flag> {
         let http = self.http_addr.iter().map(|addr| flag("http.addr", "--http-addr", addr));

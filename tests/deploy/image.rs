@@ -40,6 +40,10 @@ struct Root(TempDir);
 
 impl Root {
     fn new() -> Root {
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "other users and process 1 are made by root alone: run this as root"
+        );
         let root = Root(tempfile::tempdir().unwrap());
         let binary = root.path("usr/local/bin/xray-processor-worker");
         fs::hard_link(BINARY, &binary).or_else(|_| fs::copy(BINARY, &binary).map(drop)).unwrap();

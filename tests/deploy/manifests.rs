@@ -51,6 +51,23 @@ fn the_pod_is_what_the_image_is() {
     }
 }
 
+/// What selects pods and names none, or others, does nothing, and nobody says so.
+#[test]
+fn each_selector_finds_the_pod() {
+    let label = "app.kubernetes.io/name: xray-processor-worker";
+    let mut built = said(&mut tool("kustomize", &["build", "deploy/kubernetes"]));
+    built.push_str("---\n");
+    built.push_str(&said(&mut tool("kustomize", &["build", "monitoring"])));
+    for kind in ["Service", "Deployment", "PodDisruptionBudget", "PodMonitor"] {
+        let begin = format!("\nkind: {kind}\n");
+        let document = built.split("---\n").find(|document| document.contains(&begin));
+        let (_, spec) = document.and_then(|it| it.split_once("\nspec:")).unwrap_or_else(|| panic!("no {kind}"));
+        let selector = spec.split_once("\n  selector:").unwrap_or_else(|| panic!("{kind} has no selector")).1;
+        let words: Vec<&str> = selector.lines().map(str::trim).filter(|line| !line.is_empty()).take(2).collect();
+        assert!(words[0] == label || words == ["matchLabels:", label], "{kind}: {words:?}");
+    }
+}
+
 /// One list of alerts: the operator's form of it is made of it.
 #[test]
 fn the_rule_is_the_alerts() {
