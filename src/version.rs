@@ -1,12 +1,25 @@
 //! Which build this is.
 
-use crate::queue::COMPILED_IN;
 use std::sync::LazyLock;
 
 /// The version in `Cargo.toml`, which is the only place that has one.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit, or `unknown`; see `build.rs`.
 pub const REVISION: &str = env!("XRAY_REVISION");
+
+/// The queue backends it was built with.
+pub const COMPILED_IN: &[&str] = &[
+    #[cfg(feature = "memory")]
+    "memory",
+    #[cfg(feature = "kafka")]
+    "kafka",
+    #[cfg(feature = "rabbitmq")]
+    "rabbitmq",
+    #[cfg(feature = "nats")]
+    "nats",
+    #[cfg(feature = "sqs")]
+    "sqs",
+];
 
 /// What `--version` says after the name.
 pub fn text() -> &'static str {

@@ -33,10 +33,11 @@ use crate::queue::nats::NatsQueue;
 use crate::queue::rabbitmq::RabbitmqQueue;
 #[cfg(feature = "sqs")]
 use crate::queue::sqs::SqsQueue;
-use crate::queue::{self, QueueBackend, QueueError};
+use crate::queue::{QueueBackend, QueueError};
 use crate::shutdown;
 use crate::status::Status;
 use crate::store::{MetricsStore, RowCounts, StoreError};
+use crate::version;
 use crate::worker::{self, Context, Settings, Stop};
 use prometheus_client::registry::Registry;
 use secrecy::SecretString;
@@ -65,7 +66,7 @@ const HTTP_LINGER: Duration = Duration::from_secs(2);
 
 /// Works on the configured queue until a signal.
 pub async fn serve(config: &Config) -> Result<(), Failure> {
-    if !queue::COMPILED_IN.contains(&config.queue.kind.as_str()) {
+    if !version::COMPILED_IN.contains(&config.queue.kind.as_str()) {
         return Err(not_compiled_in(config.queue.kind));
     }
     let listener = listen(config).await?;
@@ -293,7 +294,7 @@ fn queue_failure(error: QueueError) -> Failure {
 }
 
 fn not_compiled_in(kind: QueueType) -> Failure {
-    let has = queue::COMPILED_IN.join(", ");
+    let has = version::COMPILED_IN.join(", ");
     Failure::usage(format!(
         "QUEUE_TYPE is {kind}, and this binary was built without it (it has: {has}); build it with `cargo build --release \
          --features {kind}`"

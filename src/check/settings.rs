@@ -2,8 +2,8 @@
 
 use super::finding::{Finding, Findings};
 use crate::config::{Config, Loaded, QueueType, Resolved, S3Flavor};
-use crate::queue::COMPILED_IN;
 use crate::span::span;
+use crate::version::COMPILED_IN;
 use std::time::Duration;
 
 /// What Kubernetes and systemd leave a process to end in, unless told otherwise; of the latter it is 90 s.

@@ -37,20 +37,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The backends this binary was built with.
-pub const COMPILED_IN: &[&str] = &[
-    #[cfg(feature = "memory")]
-    "memory",
-    #[cfg(feature = "kafka")]
-    "kafka",
-    #[cfg(feature = "rabbitmq")]
-    "rabbitmq",
-    #[cfg(feature = "nats")]
-    "nats",
-    #[cfg(feature = "sqs")]
-    "sqs",
-];
-
 /// A broker, as the worker sees it.
 ///
 /// # Contract
