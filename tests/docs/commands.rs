@@ -1,4 +1,4 @@
-//! Every block of commands in README and in getting started, run on real servers.
+//! Every block of commands in README and in the pages that take one by the hand, run on real servers.
 
 use std::collections::BTreeSet;
 
@@ -8,6 +8,8 @@ use crate::unrun;
 
 const README: &str = "README.md";
 const START: &str = "docs/getting-started.md";
+const MOVING: &str = "docs/moving.md";
+const OPERATIONS: &str = "docs/operations.md";
 
 /// What the events file of README's example holds: its second line is what the answer complains about.
 const EVENTS: &str = r#"{"id":"s1","runId":"r1","type":"filter","name":"in_stock","startedAt":"2026-01-31T12:00:01Z"}
@@ -44,6 +46,12 @@ macro_rules! chapters {
 
 fn nothing(_: &mut Session) {}
 
+/// A deployment with events in it.
+fn in_use(session: &mut Session) {
+    session.knows(&["minio", "clickhouse"]);
+    session.run(&Block::of("xray-processor-worker generate | xray-processor-worker run --input -"));
+}
+
 chapters! {
     readme_demo: README, "", nothing;
     readme_your_own_events: README, "Your own events", |session| session.has("events.ndjson", EVENTS);
@@ -60,13 +68,19 @@ chapters! {
     start_rabbitmq: START, "RabbitMQ", nothing;
     start_nats: START, "NATS JetStream", nothing;
     start_sqs: START, "SQS", nothing;
+    moving_variables: MOVING, "1. The same variables", in_use;
+    moving_rehearsal: MOVING, "2. A rehearsal on the objects of today", in_use;
+    moving_side_by_side: MOVING, "3. Side by side", in_use;
+    moving_switch: MOVING, "4. The switch", in_use;
+    operations_back: OPERATIONS, "Upgrades", in_use;
+    operations_one_day_again: OPERATIONS, "Backup and restore", in_use;
 }
 
 /// Whatever is run is in a chapter above, and whatever is not says why and is checked as far as it can be.
 #[test]
 fn none_is_passed_over() {
     let mut run = BTreeSet::new();
-    for document in [README, START] {
+    for document in [README, START, MOVING, OPERATIONS] {
         for block in blocks(document) {
             match &block.not_run {
                 None => {
