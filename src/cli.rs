@@ -8,9 +8,11 @@ use crate::commands::{
 };
 use crate::config::{self, Config, Flag, Loaded, LogFormat, Sources};
 use crate::exit::{Exit, Failure};
+use crate::hidden;
 use crate::telemetry;
 use crate::version;
 use clap::{Parser, Subcommand};
+use secrecy::ExposeSecret;
 use std::path::PathBuf;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
@@ -154,10 +156,12 @@ fn logged(presets: Vec<Flag>, file: Option<PathBuf>, flags: Vec<Flag>) -> Result
 
 fn load_over(presets: Vec<Flag>, file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Loaded, Failure> {
     let sources = Sources { presets, file, flags, ..Sources::of_process() };
-    config::load(&sources).map_err(|problems| {
+    let loaded = config::load(&sources).map_err(|problems| {
         config::warnings(&sources).iter().for_each(|warning| eprintln!("warning: {warning}"));
         Failure::usage(problems.to_string())
-    })
+    })?;
+    loaded.secrets.iter().for_each(|secret| hidden::remember(secret.expose_secret()));
+    Ok(loaded)
 }
 
 fn start_logs(log: &config::Log, warnings: &[String]) -> Result<(), Failure> {

@@ -19,6 +19,7 @@ pub mod exit;
 pub mod feed;
 pub mod generate;
 pub mod health;
+mod hidden;
 pub mod http;
 mod iso;
 mod jitter;

@@ -30,6 +30,9 @@ pub(super) fn base(url: Option<&str>, http: &Http) -> String {
 
 /// Asks once. Fails where nobody answers.
 pub(super) async fn get(url: &str, token: Option<&SecretString>) -> Result<Answer, Failure> {
+    if url.contains('@') {
+        return Err(Failure::usage("--url must name no user and no password: what a worker asks for is STATUS_TOKEN"));
+    }
     let asked = timeout(PATIENCE, ask(url, token)).await;
     let answer = asked.unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())));
     answer.map_err(|why| Failure::failed(format!("cannot ask {url}: {why}")))

@@ -4,6 +4,8 @@ use super::ask::{self, Answer};
 use super::run::Output;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
+use crate::hidden::without_secrets;
+use crate::printable::printable;
 use crate::status::{self, Document};
 use axum::http::StatusCode;
 use clap::Args;
@@ -28,8 +30,8 @@ pub async fn main(args: &StatusArgs, config: &Config) -> Result<Exit, Failure> {
     let url = format!("{}/status.json", ask::base(args.url.as_deref(), &config.http));
     let Answer { status, body } = ask::get(&url, config.http.status_token.as_ref()).await?;
     if status != StatusCode::OK {
-        let said = String::from_utf8_lossy(&body);
-        return Err(Failure::failed(format!("cannot ask {url}: {status}: {}", said.trim())));
+        let said = without_secrets(String::from_utf8_lossy(&body).trim());
+        return Err(Failure::failed(format!("cannot ask {url}: {status}: {}", printable(&said))));
     }
     let document: Document = serde_json::from_slice(&body)
         .map_err(|error| Failure::failed(format!("{url} does not answer like a worker of this version: {error}")))?;

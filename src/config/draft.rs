@@ -71,6 +71,8 @@ impl Draft {
             self.clickhouse_host.url(false, Some(port))
         };
         kafka(&config.kafka, given, problems);
+        without_login("kafka.brokers", &config.kafka.brokers, given, problems);
+        without_login("sqs.queue_urls", &config.sqs.queue_urls, given, problems);
         pair(["rabbitmq.cert_file", "rabbitmq.key_file"], given, problems);
         pair(["nats.user", "nats.password"], given, problems);
         pair(["nats.cert_file", "nats.key_file"], given, problems);
@@ -128,6 +130,13 @@ fn kafka(kafka: &Kafka, given: &Given, problems: &mut Problems) {
             Some(_) => "does not log in: unset KAFKA_SASL_USERNAME, or choose sasl_ssl or sasl_plaintext",
         };
         problems.add(&name("kafka.security_protocol"), problem);
+    }
+}
+
+/// Addresses are shown to whoever asks, so no password may stand in them.
+fn without_login(path: &'static str, addresses: &[String], given: &Given, problems: &mut Problems) {
+    if let Some(name) = given.get(path).filter(|_| addresses.iter().any(|address| address.contains('@'))) {
+        problems.add(name, "must name no user and no password: they have settings of their own");
     }
 }
 

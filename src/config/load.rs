@@ -10,6 +10,7 @@ use super::sources::{CONFIG_ENV, CONFIG_FLAG, Sources};
 use super::{Config, file};
 use figment::value::{Dict, Value};
 use figment::{Figment, Metadata};
+use secrecy::SecretString;
 use serde::Serialize;
 use std::path::Path;
 
@@ -22,6 +23,8 @@ pub struct Loaded {
     pub resolved: Vec<Resolved>,
     /// What the user should know but what stops nothing, a sentence each.
     pub warnings: Vec<String>,
+    /// Every secret that somebody set, to be kept out of whatever is said.
+    pub secrets: Vec<SecretString>,
 }
 
 /// One setting as it is in force.
@@ -58,7 +61,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     figment = figment.merge(Layer::flags(&sources.flags));
 
     let mut draft = Draft::new();
-    let mut resolved = Vec::new();
+    let (mut resolved, mut secrets) = (Vec::new(), Vec::new());
     for setting in settings::all() {
         let Ok(value) = figment.find_value(setting.path) else {
             resolved.push(setting.resolved("(not set)", DEFAULT));
@@ -67,7 +70,12 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
         let metadata = figment.get_metadata(value.tag()).cloned().unwrap_or_else(|| Metadata::named(DEFAULT));
         let from = Provenance::new(&metadata, setting.path);
         match text(&value, setting).and_then(|text| check(&mut draft, setting, &text).map(|()| text)) {
-            Ok(text) => resolved.push(setting.resolved(setting.shown(&text), &from.origin)),
+            Ok(text) => {
+                resolved.push(setting.resolved(setting.shown(&text), &from.origin));
+                if setting.is_secret() && !from.is_default {
+                    secrets.push(text.into());
+                }
+            }
             Err(problem) => problems.add(&from.name, problem),
         }
         if !from.is_default {
@@ -75,7 +83,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
         }
     }
     let config = draft.finish(&given, &mut problems);
-    problems.none_or(Loaded { config, resolved, warnings: environment.warnings() })
+    problems.none_or(Loaded { config, resolved, warnings: environment.warnings(), secrets })
 }
 
 /// The warnings alone, for where the configuration has problems too: one may explain the other.

@@ -7,16 +7,32 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use std::net::{IpAddr, SocketAddr};
+use subtle::ConstantTimeEq;
 
 /// Who may.
 #[derive(Debug)]
 pub(super) enum Access {
     /// Whoever is on this machine.
     Open,
-    /// Whoever has the token of this digest. Comparing digests takes the same time whatever part of a guess is right.
-    Token(Sha256),
+    /// Whoever has this token.
+    Token(Token),
     /// Nobody: the address can be reached from elsewhere, and there is no token.
     Closed(SocketAddr),
+}
+
+/// A token by its digest, so that its length takes no part in a comparison.
+#[derive(Debug)]
+pub(super) struct Token(Sha256);
+
+impl Token {
+    fn new(token: &SecretString) -> Self {
+        Token(Sha256::of(token.expose_secret().as_bytes()))
+    }
+
+    /// Takes the same time whatever part of a guess is right.
+    fn is(&self, guess: &[u8]) -> bool {
+        self.0.0.as_slice().ct_eq(Sha256::of(guess).0.as_slice()).into()
+    }
 }
 
 /// Why somebody may not.
@@ -33,7 +49,7 @@ pub(super) enum Denied {
 impl Access {
     pub(super) fn new(token: Option<&SecretString>, address: SocketAddr) -> Self {
         match token {
-            Some(token) => Access::Token(Sha256::of(token.expose_secret().as_bytes())),
+            Some(token) => Access::Token(Token::new(token)),
             None if address.ip().to_canonical().is_loopback() => Access::Open,
             None => Access::Closed(address),
         }
@@ -45,7 +61,7 @@ impl Access {
         match self {
             Access::Open if headers.contains_key(ORIGIN) => Err(Denied::OtherHost),
             Access::Open => Ok(()),
-            Access::Token(digest) if bearer(headers).is_some_and(|token| Sha256::of(token) == *digest) => Ok(()),
+            Access::Token(token) if bearer(headers).is_some_and(|guess| token.is(guess)) => Ok(()),
             Access::Token(_) => Err(Denied::NoToken),
             Access::Closed(address) => Err(Denied::OffLoopback(*address)),
         }
@@ -55,7 +71,7 @@ impl Access {
     pub(super) fn check_browser(&self, headers: &HeaderMap) -> Result<(), Denied> {
         match self {
             Access::Open if !is_for_this_machine(headers) => Err(Denied::OtherHost),
-            Access::Token(digest) if password(headers).is_some_and(|token| Sha256::of(&token) == *digest) => Ok(()),
+            Access::Token(token) if password(headers).is_some_and(|guess| token.is(&guess)) => Ok(()),
             _ => self.check(headers),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::settings;
 use crate::config::Kafka;
+use crate::hidden::without_secrets;
 use crate::queue::QueueError;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use std::collections::BTreeSet;
@@ -134,7 +135,8 @@ fn unconnected(code: Code, at: &str, settings: &Kafka) -> String {
 
 /// librdkafka's text in one line, without its times and states.
 pub(super) fn plain(reason: &str) -> String {
-    let reason = reason.split(" (after ").next().unwrap_or(reason);
+    let reason = without_secrets(reason);
+    let reason = reason.split(" (after ").next().unwrap_or(&reason);
     reason.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

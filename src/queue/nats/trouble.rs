@@ -5,6 +5,7 @@ use super::connect::Link;
 use super::servers::{Login, Server};
 use crate::causes;
 use crate::config::Nats;
+use crate::hidden::without_secrets;
 use crate::queue::{QueueError, tls};
 use async_nats::{ConnectError, ConnectErrorKind};
 use std::error::Error;
@@ -52,7 +53,7 @@ fn no_tls(server: &Server) -> String {
 }
 
 pub(super) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    without_secrets(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// It answers, and cannot do what we need.

@@ -3,6 +3,7 @@
 use super::connect::Stage;
 use super::hosts::Host;
 use crate::causes;
+use crate::hidden::without_secrets;
 use crate::queue::{QueueError, tls};
 use lapin::{Error, ErrorKind};
 
@@ -39,7 +40,7 @@ fn cause(error: &Error) -> String {
         (None, ErrorKind::IOError(error)) => causes::chain(&**error),
         (None, _) => error.to_string(),
     };
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    without_secrets(&text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Why there is no connection. `None`: nobody answered in time.

@@ -1,6 +1,7 @@
 //! How a request to SQS failed, in plain terms. What that means to people is said in [`trouble`](super::trouble).
 
 use crate::aws::{self, Unreached, root_cause, unreached};
+use crate::hidden::without_secrets;
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::BatchResultErrorEntry;
@@ -177,6 +178,7 @@ impl Failed {
 
 /// In one line and bounded: it comes from a server that may be anything.
 fn shortened(text: &str, chars: usize) -> String {
+    let text = without_secrets(text);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     text.chars().filter(|char| !char.is_control()).take(chars).collect()
 }

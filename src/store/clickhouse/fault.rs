@@ -6,6 +6,7 @@
 use super::NAME;
 use super::genuine::NOT_GENUINE;
 use crate::causes::{causes, chain};
+use crate::hidden::without_secrets;
 use crate::store::{Class, StoreError};
 use clickhouse::error::Error;
 use std::time::Duration;
@@ -99,7 +100,7 @@ impl Fault {
     }
 
     fn because_of(self, text: &str) -> Self {
-        let line = text.lines().next().unwrap_or_default().trim();
+        let line = without_secrets(text.lines().next().unwrap_or_default().trim());
         let end = line.char_indices().nth(MAX_QUOTED).map_or(line.len(), |(at, _)| at);
         let more = if end < line.len() { "…" } else { "" };
         Fault { error: self.error.because(format!("{}{more}", &line[..end])), ..self }

@@ -1,6 +1,7 @@
 //! How a request failed, in plain terms. What that means is decided in [`fault`](super::fault).
 
 use crate::aws::{Unreached, no_credentials, root_cause, unreached};
+use crate::hidden::without_secrets;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use chrono::{DateTime, Utc};
@@ -51,7 +52,7 @@ impl Answer {
 
     /// One object was refused in an answer about many.
     pub(super) fn refused(code: Option<&str>, message: Option<&str>) -> Failed {
-        let (code, message) = (code.map(str::to_owned), message.map(|text| shortened(text, 300)));
+        let (code, message) = (code.map(|text| shortened(text, 100)), message.map(|text| shortened(text, 300)));
         Failed::Answered(Box::new(Answer { status: 400, code, message, ..Answer::default() }))
     }
 
@@ -75,11 +76,11 @@ impl Answer {
         let said = xml_text(body, "ServerTime").and_then(time).or_else(|| header("date").and_then(time));
         Answer {
             status: response.status().as_u16(),
-            code: code.map(str::to_owned),
+            code: code.map(|text| shortened(text, 100)),
             message: message.map(|text| shortened(text, 300)),
             content_type: header("content-type").map(|text| shortened(text, 60)),
-            region: header("x-amz-bucket-region").or_else(|| xml_text(body, "Region")).map(str::to_owned),
-            host: xml_text(body, "Endpoint").map(str::to_owned),
+            region: header("x-amz-bucket-region").or_else(|| xml_text(body, "Region")).map(|text| shortened(text, 100)),
+            host: xml_text(body, "Endpoint").map(|text| shortened(text, 300)),
             key: xml_text(body, "Key").map(str::to_owned),
             server_time: said.map(|time| time.to_utc()),
             wants_tls: body.contains("HTTP request to an HTTPS server") || body.contains("plain HTTP request was sent"),
@@ -167,7 +168,8 @@ fn xml_text<'a>(body: &'a str, name: &str) -> Option<&'a str> {
 
 /// In one line and bounded: it comes from a server that may be anything.
 fn shortened(text: &str, chars: usize) -> String {
-    text.chars()
+    without_secrets(text)
+        .chars()
         .map(|char| if char.is_control() { ' ' } else { char })
         .take(chars)
         .collect::<String>()
