@@ -4,10 +4,13 @@ use super::finding::{Finding, Findings};
 use crate::config::{Config, Loaded, QueueType, Resolved, S3Flavor};
 use crate::span::span;
 use crate::version::COMPILED_IN;
+use secrecy::ExposeSecret;
 use std::time::Duration;
 
 /// What Kubernetes and systemd leave a process to end in, unless told otherwise; of the latter it is 90 s.
 const GRACE: Duration = Duration::from_secs(30);
+/// What stands for secrets in `deploy/`.
+const EXAMPLE: &str = "change-me";
 /// Where a value comes from that nobody has set.
 const DEFAULT: &str = "default";
 
@@ -67,6 +70,12 @@ fn fits(found: &mut Findings, config: &Config) {
             "MAX_EVENT_BYTES is more than MAX_IN_FLIGHT_BYTES: a message that large is worked on alone",
             "raise MAX_IN_FLIGHT_BYTES to a multiple of it",
         );
+    }
+    let tokens = [("INGEST_TOKEN", &http.ingest_token), ("STATUS_TOKEN", &http.status_token)];
+    for (name, token) in tokens {
+        if token.as_ref().is_some_and(|token| token.expose_secret() == EXAMPLE) {
+            found.warn(format!("{name} is what our example says, which anybody can read"), "set one of your own");
+        }
     }
     if timeouts.shutdown >= GRACE {
         found.warn(
@@ -130,6 +139,8 @@ mod tests {
         assert_eq!(said(&[("MINIO_BUCKET", "b"), ("AWS_S3_BUCKET", "x")]), "the MINIO_ settings are in force");
         assert_eq!(said(&[("QUEUE_TYPE", "sqs"), ("AWS_REGION", "x")]), "");
         assert!(warned(&[("CLICKHOUSE_HOSTT", "x")], "CLICKHOUSE_HOSTT"));
+        assert!(warned(&[("STATUS_TOKEN", "change-me")], "STATUS_TOKEN is what our example says"));
+        assert!(!warned(&[("STATUS_TOKEN", "x")], "example"));
     }
 
     #[test]
