@@ -7,4 +7,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod front;
+mod ids;
+mod rights;
 mod secrets;
+mod trust;

@@ -25,6 +25,8 @@ pub(super) struct Condition {
 impl Condition {
     /// librdkafka reports an error of the client as a whole. `reason` is its own text, which names the broker.
     pub(super) fn failed(&mut self, code: Code, reason: &str) {
+        // The same refusal of a certificate comes under either code.
+        let code = if reason.contains("certificate verify failed") { Code::SSL } else { code };
         match code {
             Code::AllBrokersDown => self.connected = Some(false),
             Code::Authentication | Code::SSL | Code::Resolve => {

@@ -224,11 +224,12 @@ def main():
     parser.add_argument("--data", required=True)
     parser.add_argument("--user", default="default")
     parser.add_argument("--password", default="")
+    parser.add_argument("--grants")
     parser.add_argument("--cert")
     parser.add_argument("--key")
     args = parser.parse_args()
     users = {READER: READER, args.user: args.password}
-    Server(args.port, Engine(args.data), users, args.cert and (args.cert, args.key)).serve_forever()
+    Server(args.port, Engine(args.data, args.grants), users, args.cert and (args.cert, args.key)).serve_forever()
 
 
 main()

@@ -4,6 +4,7 @@ settings as HTTP does, and connections run in parallel."""
 import dataclasses
 import os
 
+import access
 from chdb import _chdb
 from errors import Error, from_engine
 from insert import split_insert
@@ -31,8 +32,8 @@ class Result:
 
 
 class Engine:
-    def __init__(self, directory):
-        self.directory = str(directory)
+    def __init__(self, directory, grants=None):
+        self.directory = access.limited(directory, grants) if grants else str(directory)
         # The engine lives as long as one connection does.
         self.first = _chdb.connect(self.directory)
         self.version = self.ask("SELECT version()")

@@ -19,6 +19,7 @@ class ClickHouse(Server):
     def add_options(self, parser):
         parser.add_argument("--user", default="default", help="default %(default)s; `reader` may always only read")
         parser.add_argument("--password", default="", help="default empty; that of `reader` is reader")
+        parser.add_argument("--grants", metavar="SQL", help="all that may be done: GRANT …; GRANT …; default everything")
         parser.add_argument("--timezone", metavar="TZ", help="of the server, such as America/New_York; default UTC")
 
     def install(self, into):
@@ -27,7 +28,8 @@ class ClickHouse(Server):
     def command(self, run):
         users = ["--user", run.options.user, "--password", run.options.password]
         tls = ["--cert", run.tls / "server.pem", "--key", run.tls / "server.key"] if run.tls else []
-        return [sys.executable, FRONT, "--port", str(run.port), "--data", run.data, *users, *tls]
+        rights = ["--grants", run.options.grants] if run.options.grants else []
+        return [sys.executable, FRONT, "--port", str(run.port), "--data", run.data, *users, *tls, *rights]
 
     def environment(self, run):
         return {"PYTHONPATH": run.home, "PYTHONDONTWRITEBYTECODE": "1", "TZ": run.options.timezone or "UTC"}
