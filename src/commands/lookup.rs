@@ -8,6 +8,7 @@ use crate::app::{store_failure, stores};
 use crate::audit::lookup::{Found, LETTERS_SEARCHED, Off, Verdict, lookup};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
+use crate::printable::printable;
 use crate::store::audit::{Derived, FactRow, NAMED};
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
@@ -55,7 +56,8 @@ pub async fn main(args: &LookupArgs, config: &Config) -> Result<Exit, Failure> {
     let found = lookup(&audited, &args.id, &scope).await.map_err(store_failure)?;
     let verdict = found.verdict(args.min_age);
     super::print(&match args.output {
-        Output::Text => text(&args.id, &found, verdict),
+        // Ids and names are whatever a producer made of them.
+        Output::Text => text(&args.id, &found, verdict).lines().map(|line| printable(line) + "\n").collect(),
         Output::Json => format!("{}\n", json(&args.id, &found, verdict)),
     })?;
     Ok(match verdict {
