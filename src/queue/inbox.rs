@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 /// How long to wait for the first word of a broker.
-const FIRST_CONTACT: Duration = Duration::from_secs(10);
+/// Longer than a server has to answer when we connect, or this would be said in place of what is wrong with it.
+const FIRST_CONTACT: Duration = Duration::from_secs(15);
 
 /// Between the task or thread that talks to a broker and the worker's `receive`: deliveries in the order they came, and
 /// what is wrong with the broker, if anything. It does not bound itself: whoever puts in looks at [`held`](Self::held).
