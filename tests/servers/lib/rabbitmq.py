@@ -104,7 +104,10 @@ class RabbitMQ(Server):
         try:
             with socket.create_connection(("127.0.0.1", run.port), timeout=2) as probe:
                 probe.sendall(b"AMQP\x00\x00\x09\x01")
-                return bool(probe.recv(1))
+                answered = bool(probe.recv(1))
+            # The port of TLS opens after that.
+            socket.create_connection(("127.0.0.1", run.ports["amqps"]), timeout=2).close()
+            return answered
         except OSError:
             return False
 
