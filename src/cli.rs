@@ -1,6 +1,5 @@
 //! The command line.
 
-use crate::app;
 use crate::commands::{
     self, check::CheckArgs, config::ConfigArgs, dead_letters::DeadLettersArgs, demo::DemoArgs, generate::GenerateArgs,
     health::HealthArgs, lookup::LookupArgs, migrate::MigrateArgs, publish::PublishArgs, purge::PurgeArgs,
@@ -98,8 +97,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             flags.extend(args.flags());
             let loaded = load(cli.config, flags)?;
             start_logs(&loaded.config.log, &loaded.warnings)?;
-            app::where_to_begin(&loaded, args.has_input()).iter().for_each(|hint| tracing::info!("{hint}"));
-            block_on(commands::run::main(&args, &loaded.config))
+            block_on(commands::run::main(&args, &loaded))
         }
         Command::Check(args) => {
             flags.extend(args.place.flags());

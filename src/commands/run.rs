@@ -3,7 +3,7 @@
 use super::place::{PlaceArgs, flag};
 use super::summary::Summary;
 use crate::app;
-use crate::config::{Config, Flag, QueueType};
+use crate::config::{Flag, Loaded, QueueType};
 use crate::exit::{Exit, Failure};
 use crate::feed::Input;
 use clap::{Args, ValueEnum};
@@ -56,11 +56,6 @@ pub enum Output {
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(300);
 
 impl RunArgs {
-    /// Whether an input is worked off, rather than a queue.
-    pub fn has_input(&self) -> bool {
-        self.input.is_some()
-    }
-
     /// The arguments that are settings.
     pub fn flags(&self) -> Vec<Flag> {
         let http = self.http_addr.iter().map(|addr| flag("http.addr", "--http-addr", addr));
@@ -69,9 +64,13 @@ impl RunArgs {
 }
 
 /// Runs until told to stop, or until the input is done.
-pub async fn main(args: &RunArgs, config: &Config) -> Result<Exit, Failure> {
+pub async fn main(args: &RunArgs, loaded: &Loaded) -> Result<Exit, Failure> {
+    let config = &loaded.config;
     args.place.check(config)?;
+    // Where it is wrong, the error alone is what to read.
+    let begin = || app::where_to_begin(loaded, args.input.is_some()).iter().for_each(|hint| tracing::info!("{hint}"));
     let Some(path) = &args.input else {
+        begin();
         app::serve(config).await?;
         return Ok(Exit::Done);
     };
@@ -82,6 +81,7 @@ pub async fn main(args: &RunArgs, config: &Config) -> Result<Exit, Failure> {
         )));
     }
     let input = Input::open(path).await?;
+    begin();
     let give_up_after = args.give_up_after.unwrap_or(GIVE_UP_AFTER);
     let report = app::work_off(config, input, give_up_after, args.http_addr.is_some()).await?;
     let summary = Summary::new(&report);
