@@ -21,7 +21,7 @@ pub(super) struct Files<'a> {
 
 /// What to speak TLS with. `Err` is a sentence that names the setting and the file.
 pub(super) fn client(files: &Files<'_>) -> Result<ClientConfig, String> {
-    let config = tls::trusting(files.ca.0, files.ca.1)?;
+    let config = tls::trusting(files.ca.0, files.ca.1, false)?;
     let ((certificate_setting, Some(certificate)), (key_setting, Some(key))) = (files.certificate, files.key) else {
         return Ok(config.with_no_client_auth());
     };

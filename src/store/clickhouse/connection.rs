@@ -69,7 +69,7 @@ impl Connection {
     pub(super) fn new(config: &config::ClickHouse) -> Result<Self, Fault> {
         // The server sees the end of a query first, and says so.
         let server_limit = format!("{:.3}", config.timeout.mul_f64(0.9).as_secs_f64());
-        let client = tls::client(config.ca_file.as_deref())?
+        let client = tls::client(&config.url, config.ca_file.as_deref())?
             .with_url(&config.url)
             .with_user(&config.user)
             .with_password(config.password.expose_secret())

@@ -50,7 +50,8 @@ pub(super) async fn bucket(settings: &config::S3, trust: &Trust, read_limit: u64
     let client = Client::from_conf(named(builder).build());
     let signed = match keys.filter(|_| is_plain(&settings.bucket)) {
         Some(provider) => {
-            let wire = Wire::new(settings.ca_file.as_deref()).map_err(|why| StoreError::new(NAME, Class::Us, why))?;
+            let wire = Wire::new(&server, settings.ca_file.as_deref());
+            let wire = wire.map_err(|why| StoreError::new(NAME, Class::Us, why))?;
             let (keys, region) = (aws::Keys::new(provider), region.clone());
             let parts = Parts { wire, keys, region, timeout: settings.timeout };
             Signed::new(&client, &settings.bucket, parts).await.ok()

@@ -1,8 +1,8 @@
 //! Small PUTs and GETs, signed and sent without the SDK: one request an event is what a worker spends most of its time on,
 //! and there the SDK costs several times what the request itself does.
 //!
-//! Credentials and signature stay those of the SDK's own crates, and where the bucket is it is asked once. What it cannot do goes through the SDK: buckets that are open to all, S3 Express, access points of several
-//! regions, and large bodies.
+//! Credentials and signature stay those of the SDK's own crates, and where the bucket is it is asked once. What it cannot do
+//! goes through the SDK: buckets that are open to all, S3 Express, access points of several regions, and large bodies.
 
 use super::failed::{Answer, Failed};
 use super::metadata::metadata;

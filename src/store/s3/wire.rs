@@ -6,34 +6,23 @@ use crate::tls;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::path::Path;
-use std::time::Duration;
-
-/// A peer that vanished is noticed on idle connections too.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// A pool of connections.
 #[derive(Debug)]
 pub(super) struct Wire(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
 impl Wire {
-    /// To servers whom the system or the certificates in `ca_file` vouch for. Speaks to nobody yet.
-    pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, String> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(KEEP_ALIVE));
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let tls = tls::trusting("S3_CA_FILE", ca_file)?.with_no_client_auth();
-        let https =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+    /// To the server at `url`, whom the system or the certificates in `ca_file` vouch for. Speaks to nobody yet.
+    pub(super) fn new(url: &str, ca_file: Option<&Path>) -> Result<Self, String> {
+        let connector = tls::connector(url, "S3_CA_FILE", ca_file, CONNECT_TIMEOUT)?;
         let mut pool = Client::builder(TokioExecutor::new());
         pool.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_TIMEOUT);
-        Ok(Wire(pool.build(https)))
+        Ok(Wire(pool.build(connector)))
     }
 
     /// Answers with an answer of any kind, whose body has not been read. There is no limit of time but that of connecting.
