@@ -95,9 +95,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Config(args) => commands::config::main(&args, &load(cli.config, flags)?),
         Command::Run(args) => {
             flags.extend(args.flags());
-            let loaded = load(cli.config, flags)?;
-            start_logs(&loaded.config.log, &loaded.warnings)?;
-            block_on(commands::run::main(&args, &loaded))
+            block_on(commands::run::main(&args, &begun(Vec::new(), cli.config, flags)?))
         }
         Command::Check(args) => {
             flags.extend(args.place.flags());
@@ -147,9 +145,14 @@ fn load(file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Loaded, Failure> {
 
 /// The configuration, with logs as it says.
 fn logged(presets: Vec<Flag>, file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Config, Failure> {
+    Ok(begun(presets, file, flags)?.config)
+}
+
+/// The same with all that is known of it.
+fn begun(presets: Vec<Flag>, file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Loaded, Failure> {
     let loaded = load_over(presets, file, flags)?;
     start_logs(&loaded.config.log, &loaded.warnings)?;
-    Ok(loaded.config)
+    Ok(loaded)
 }
 
 fn load_over(presets: Vec<Flag>, file: Option<PathBuf>, flags: Vec<Flag>) -> Result<Loaded, Failure> {

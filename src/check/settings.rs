@@ -11,13 +11,11 @@ use std::time::Duration;
 const GRACE: Duration = Duration::from_secs(30);
 /// What stands for secrets in `deploy/`.
 const EXAMPLE: &str = "change-me";
-/// Where a value comes from that nobody has set.
-const DEFAULT: &str = "default";
 
 /// What was found.
 pub fn inspect(loaded: &Loaded) -> Vec<Finding> {
     let mut found = Findings::about("settings");
-    let set: Vec<&Resolved> = loaded.resolved.iter().filter(|setting| setting.origin != DEFAULT).collect();
+    let set: Vec<&Resolved> = loaded.resolved.iter().filter(|setting| !setting.is_default()).collect();
     for setting in &set {
         let used = idle(setting.path, &loaded.config).map(|why| format!("; not used: {why}")).unwrap_or_default();
         found.ok(format!("{} is {} ({}){used}", setting.env, setting.value, setting.origin));

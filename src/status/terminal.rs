@@ -4,7 +4,7 @@ use super::document::{Document, Flush, Tables};
 use super::verdict::Level;
 use crate::health::State;
 use crate::iso;
-use crate::printable::printable as clean;
+use crate::printable::printable;
 use crate::span::span;
 use std::fmt::{self, Write as _};
 
@@ -19,7 +19,7 @@ pub fn text(document: &Document) -> String {
 fn write(out: &mut String, document: &Document) -> fmt::Result {
     let Document { version, queue, started, now, verdict, flow, in_flight, .. } = document;
     let up = span((*now - *started).as_seconds_f64());
-    writeln!(out, "xray-processor-worker {}  on {}  for {up}", clean(version), clean(queue))?;
+    writeln!(out, "xray-processor-worker {}  on {}  for {up}", printable(version), printable(queue))?;
     for (at, sentence) in verdict.sentences.iter().enumerate() {
         let mark = match (verdict.level, at) {
             (Level::Good, _) => "ok  ",
@@ -27,7 +27,7 @@ fn write(out: &mut String, document: &Document) -> fmt::Result {
             (Level::Bad, 0) => "BAD ",
             _ => "    ",
         };
-        writeln!(out, "{mark}  {}", clean(sentence))?;
+        writeln!(out, "{mark}  {}", printable(sentence))?;
     }
     writeln!(out)?;
     let rates = &flow.rates;
@@ -84,12 +84,12 @@ fn dependencies(out: &mut String, document: &Document) -> fmt::Result {
             State::Up => "up",
             State::Down => "DOWN",
         };
-        write!(out, "{:<16}{state} since {}", clean(name), iso::text(&status.since))?;
+        write!(out, "{:<16}{state} since {}", printable(name), iso::text(&status.since))?;
         match (&status.last_error, &status.last_outage) {
-            (Some(error), _) => writeln!(out, ": {}", clean(error))?,
+            (Some(error), _) => writeln!(out, ": {}", printable(error))?,
             (None, Some(outage)) => {
                 let away = span((outage.ended - outage.began).as_seconds_f64());
-                writeln!(out, ", after {away} down: {}", clean(&outage.error))?;
+                writeln!(out, ", after {away} down: {}", printable(&outage.error))?;
             }
             (None, None) => writeln!(out)?,
         }
@@ -101,15 +101,15 @@ fn flush(out: &mut String, flush: &Flush) -> fmt::Result {
     let Flush { stage, count, events, mean_seconds, max_seconds } = flush;
     let (mean, max) = (span(*mean_seconds), span(*max_seconds));
     match count {
-        0 => writeln!(out, "{:<16}no flush within the last minute", clean(stage)),
-        _ => writeln!(out, "{:<16}{count} flushes of {events} events: {mean} each, {max} at most", clean(stage)),
+        0 => writeln!(out, "{:<16}no flush within the last minute", printable(stage)),
+        _ => writeln!(out, "{:<16}{count} flushes of {events} events: {mean} each, {max} at most", printable(stage)),
     }
 }
 
 fn tables(out: &mut String, tables: &Tables) -> fmt::Result {
     let Tables { read, error, recent } = tables;
     if let Some(error) = error {
-        writeln!(out, "\nThe tables cannot be read: {}", clean(error))?;
+        writeln!(out, "\nThe tables cannot be read: {}", printable(error))?;
     }
     // None were read: that is not the same as none.
     let Some(read) = read else { return Ok(()) };
@@ -119,21 +119,21 @@ fn tables(out: &mut String, tables: &Tables) -> fmt::Result {
         writeln!(
             out,
             "run {}  {}  {}  {} steps  {} in, {} out, {} eliminated  {}",
-            clean(&run.run_id),
-            clean(&run.pipeline_id),
-            clean(&run.status),
+            printable(&run.run_id),
+            printable(&run.pipeline_id),
+            printable(&run.status),
             run.total_steps,
             run.input_count,
             run.output_count,
             percent(run.elimination_ratio),
-            clean(&run.started_at),
+            printable(&run.started_at),
         )?;
         for step in &run.steps {
             writeln!(
                 out,
                 "    {:<28} {:<10} {:>8} in {:>8} out  {:>7}   {} kept, {} eliminated, {} scored",
-                clean(&step.step_name),
-                clean(&step.step_type),
+                printable(&step.step_name),
+                printable(&step.step_type),
                 step.input_count,
                 step.output_count,
                 percent(step.elimination_ratio),
@@ -147,16 +147,16 @@ fn tables(out: &mut String, tables: &Tables) -> fmt::Result {
     unread(out, recent.dead_letters_error.as_deref())?;
     for letter in &recent.dead_letters {
         let id = letter.sha256.get(..12).unwrap_or(&letter.sha256);
-        let (code, source, reason) = (clean(&letter.code), clean(&letter.source), clean(&letter.reason));
-        writeln!(out, "{}  {code:<14} {source}  {reason}", clean(&letter.first_seen))?;
-        writeln!(out, "    xray-processor-worker dead-letters show {}", clean(id))?;
+        let (code, source, reason) = (printable(&letter.code), printable(&letter.source), printable(&letter.reason));
+        writeln!(out, "{}  {code:<14} {source}  {reason}", printable(&letter.first_seen))?;
+        writeln!(out, "    xray-processor-worker dead-letters show {}", printable(id))?;
     }
     Ok(())
 }
 
 /// What follows is of before.
 fn unread(out: &mut String, error: Option<&str>) -> fmt::Result {
-    error.map_or(Ok(()), |error| writeln!(out, "They cannot be read now: {}", clean(error)))
+    error.map_or(Ok(()), |error| writeln!(out, "They cannot be read now: {}", printable(error)))
 }
 
 fn percent(ratio: f64) -> String {
